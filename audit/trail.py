@@ -1,0 +1,116 @@
+"""The only writer of decision records. It inserts in the caller's transaction: no record, no action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from audit.canonical import canonical, plain, sha256_hex
+from audit.context import current_actor, current_trace
+from audit.decisions import DECISIONS
+from audit.errors import NoTransaction, UnknownDecision
+from audit.models import DecisionRecord
+from audit.redaction import redact, redact_value
+
+
+def requires_transaction[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """Mark a function that only makes sense inside the caller's transaction. Raises NoTransaction outside one."""
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not connection.in_atomic_block:
+            raise NoTransaction(f"{function.__qualname__} needs an open transaction")
+        return function(*args, **kwargs)
+
+    return checked
+
+
+@requires_transaction
+def record(
+    type_: str,
+    *,
+    subject: tuple[str, object],
+    reason: str = "",
+    alternatives: Sequence[Any] = (),
+    service: str = "",
+    plan_id: UUID | None = None,
+    trace_id: UUID | None = None,
+    **facts: Any,
+) -> DecisionRecord:
+    """Write one decision: its type, the subject's kind and id, the reason, what else could have been, and facts.
+
+    Who acted and on which trace comes from the audit context. Text is redacted on the way in. Raises UnknownDecision
+    for a type that is not in the table or that lacks a fact it asks for.
+    """
+    row = prepare(
+        type_,
+        subject=subject,
+        reason=reason,
+        alternatives=alternatives,
+        service=service,
+        plan_id=plan_id,
+        trace_id=trace_id,
+        facts=facts,
+    )
+    row.save(force_insert=True)
+    return row
+
+
+def prepare(
+    type_: str,
+    *,
+    subject: tuple[str, object],
+    reason: str = "",
+    alternatives: Sequence[Any] = (),
+    service: str = "",
+    plan_id: UUID | None = None,
+    trace_id: UUID | None = None,
+    facts: Mapping[str, Any],
+) -> DecisionRecord:
+    """A record ready to insert, for callers that insert many at once in the transaction they hold."""
+    decision = DECISIONS.get(type_)
+    if decision is None:
+        raise UnknownDecision(f"no decision type is called {type_!r}")
+    if missing := decision.facts - facts.keys():
+        raise UnknownDecision(f"{type_} needs {', '.join(sorted(missing))}")
+    actor = current_actor()
+    at = datetime.now(UTC)
+    content = {
+        "v": 1,
+        "trace_id": _text(trace_id or current_trace()),
+        "type": type_,
+        "actor": {"kind": actor.kind, "name": actor.name},
+        "subject": {"kind": subject[0], "id": str(subject[1])},
+        "service": service,
+        "plan_id": _text(plan_id),
+        "reason": redact(reason),
+        "alternatives": redact_value(plain(list(alternatives))),
+        "metadata": redact_value(plain(dict(facts))),
+        "at": at.isoformat(),
+    }
+    stored = canonical(content)
+    return DecisionRecord(
+        at=at,
+        trace_id=trace_id or current_trace(),
+        type=type_,
+        actor_kind=actor.kind,
+        actor=actor.name,
+        subject_kind=subject[0],
+        subject_id=str(subject[1]),
+        service=service,
+        plan_id=plan_id,
+        reason=content["reason"],
+        alternatives=content["alternatives"],
+        metadata=content["metadata"],
+        canonical=stored.decode(),
+        sha256=sha256_hex(stored),
+    )
+
+
+def _text(value: UUID | None) -> str | None:
+    return str(value) if value else None

@@ -1,0 +1,24 @@
+"""Fields, constraints and facts about one row. What may happen to a row is said in lifecycle and services."""
+
+from __future__ import annotations
+
+from plans.models.approval import Approval, ApprovalPolicy
+from plans.models.attempt import Attempt, OutputLine
+from plans.models.event import Event
+from plans.models.plan import Dependency, Plan, Revision, Step
+from plans.models.request import Message, Request, Session
+
+__all__ = [
+    "Approval",
+    "ApprovalPolicy",
+    "Attempt",
+    "Dependency",
+    "Event",
+    "Message",
+    "OutputLine",
+    "Plan",
+    "Request",
+    "Revision",
+    "Session",
+    "Step",
+]

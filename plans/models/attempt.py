@@ -1,0 +1,89 @@
+"""One try at a step, and the lines it said."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pgtrigger
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from audit.ids import uuid7
+from plans.enums import AttemptStatus
+from plans.lifecycle_tables import ATTEMPT_TRANSITIONS, moves
+
+
+class Attempt(models.Model):
+    """One try at a step: the outbox entry, the lease and the result in one row."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    step = models.ForeignKey("plans.Step", on_delete=models.PROTECT, related_name="attempts")
+    plan = models.ForeignKey("plans.Plan", on_delete=models.PROTECT, related_name="attempts")
+    number = models.PositiveIntegerField(help_text="1 for the first try.")
+    status = models.CharField(max_length=16, choices=AttemptStatus.choices, default=AttemptStatus.DUE)
+    priority = models.PositiveSmallIntegerField(default=3)
+    agent = models.ForeignKey("agents.Agent", on_delete=models.PROTECT, null=True, related_name="attempts")
+    routing = models.JSONField(default=dict, help_text="Every candidate with its score and factors, and the reason.")
+    expects_token = models.PositiveIntegerField(default=0, help_text="The step's token that a claim must find.")
+    token = models.PositiveIntegerField(null=True, help_text="The token this attempt drew when it was claimed.")
+    next_at = models.DateTimeField(db_default=Now(), help_text="Not before this time, on the database's clock.")
+    sent_at = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    cancel_requested = models.BooleanField(default=False)
+    because = models.TextField(default="", help_text="Why this try was made.")
+    failure_mode = models.CharField(max_length=16, default="")
+    transient = models.BooleanField(default=False)
+    error = models.TextField(default="")
+    summary = models.TextField(default="")
+    output = models.JSONField(null=True)
+    progress = models.JSONField(default=dict, help_text="The last task and hosts reached.")
+    resources_used = models.JSONField(default=dict)
+    services_touched = models.JSONField(default=list)
+    line_count = models.PositiveIntegerField(default=0, help_text="How many output lines are stored; the next is +1.")
+    lines_sha256 = models.CharField(max_length=64, default="", help_text="Over all lines, once the output has ended.")
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["step", "number"]
+        indexes: ClassVar = [
+            models.Index(F("priority").desc(), F("next_at"), name="attempt_due", condition=Q(status="due")),
+            models.Index(fields=["sent_at"], name="attempt_sent", condition=Q(status="sent")),
+            models.Index(fields=["lease_until"], name="attempt_running", condition=Q(status="running")),
+            models.Index(fields=["agent"], name="attempt_on_agent", condition=Q(status__in=["due", "sent", "running"])),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(name="one_attempt_per_number", fields=["step", "number"]),
+            models.UniqueConstraint(
+                name="one_live_attempt_per_step", fields=["step"], condition=Q(status__in=["due", "sent", "running"])
+            ),
+            models.CheckConstraint(
+                name="a_running_attempt_has_agent_and_token",
+                condition=~Q(status="running") | Q(agent__isnull=False, token__isnull=False),
+            ),
+        ]
+        triggers: ClassVar = [
+            pgtrigger.FSM(name="legal_attempt_status", field="status", transitions=moves(ATTEMPT_TRANSITIONS)),
+        ]
+
+    def __str__(self) -> str:
+        return f"try {self.number}"
+
+
+class OutputLine(models.Model):
+    """One stored line of an attempt's output. `seq` runs 1, 2, 3 … without a gap; partitioned by month."""
+
+    pk = models.CompositePrimaryKey("attempt_id", "seq")
+    attempt_id = models.UUIDField()  # no foreign key: partitions come and go on their own
+    seq = models.PositiveIntegerField()
+    stream = models.CharField(max_length=8)
+    text = models.TextField()
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["attempt_id", "seq"]
+
+    def __str__(self) -> str:
+        return self.text

@@ -1,0 +1,203 @@
+"""A plan, its revisions, and the steps and dependencies of a revision."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pgtrigger
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from audit.db import NextVal
+from audit.ids import uuid7
+from plans.enums import Complexity, OnFailure, Risk, Stage, StepStatus
+from plans.lifecycle_tables import STAGE_TRANSITIONS, STEP_TRANSITIONS, moves
+
+
+class Plan(models.Model):
+    """What is intended, from the first draft to the last result."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    number = models.BigIntegerField(unique=True, db_default=NextVal("plans_plan_number"), editable=False)
+    request = models.OneToOneField("plans.Request", on_delete=models.PROTECT, null=True, related_name="plan")
+    requester = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="plans")
+    trace_id = models.UUIDField(default=uuid7, db_index=True, editable=False)
+    goal = models.TextField()
+    summary = models.TextField(default="")
+    service = models.CharField(max_length=128, default="")
+    complexity = models.CharField(max_length=8, choices=Complexity.choices, default=Complexity.SIMPLE)
+    stage = models.CharField(max_length=20, choices=Stage.choices, default=Stage.DRAFT)
+    stage_reason = models.TextField(default="")
+    priority = models.PositiveSmallIntegerField(default=3, help_text="1 to 5; 5 goes first.")
+    revision_number = models.PositiveIntegerField(default=1, help_text="The number of the current revision.")
+    created_at = models.DateTimeField(db_default=Now())
+    submitted_at = models.DateTimeField(null=True, help_text="When it began to wait for approval.")
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-number"]
+        indexes: ClassVar = [
+            models.Index(fields=["stage", "number"], name="plan_by_stage"),
+            models.Index(fields=["requester", "number"], name="plan_by_requester"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(name="priority_is_one_to_five", condition=Q(priority__range=(1, 5))),
+        ]
+        triggers: ClassVar = [
+            pgtrigger.FSM(name="legal_stage", field="stage", transitions=moves(STAGE_TRANSITIONS)),
+        ]
+
+    def __str__(self) -> str:
+        return f"Plan {self.number}"
+
+
+class Revision(models.Model):
+    """One exact version of a plan. Fixed once it has a digest."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="revisions")
+    number = models.PositiveIntegerField()
+    digest = models.CharField(max_length=64, default="", help_text="Empty while it is a draft.")
+    header = models.JSONField(default=dict, help_text="What the digest covers besides the steps.")
+    repository = models.ForeignKey("agents.PlaybookRepository", on_delete=models.PROTECT, null=True, related_name="+")
+    commit = models.CharField(max_length=64, default="")
+    tree = models.CharField(max_length=64, default="")
+    risk = models.CharField(max_length=8, choices=Risk.choices, default=Risk.MEDIUM)
+    risk_facts = models.JSONField(default=list, help_text="What could go wrong, as facts: {tone, text, detail}.")
+    estimated_seconds = models.PositiveIntegerField(null=True, help_text="Null: not known.")
+    budget = models.JSONField(default=dict)
+    because = models.TextField(default="", help_text="Why this revision was made.")
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["plan", "number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(name="one_revision_per_number", fields=["plan", "number"]),
+        ]
+        triggers: ClassVar = [
+            pgtrigger.Protect(
+                name="fixed_once_digested", operation=pgtrigger.Update, condition=pgtrigger.Q(old__digest__gt="")
+            ),
+            pgtrigger.Protect(name="never_deleted", operation=pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        return f"revision {self.number}"
+
+
+class Step(models.Model):
+    """One piece of work of a revision: what is approved about it, and how it went."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)  # the task_id of contract and audit files
+    revision = models.ForeignKey(Revision, on_delete=models.PROTECT, related_name="steps")
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="steps")
+    index = models.PositiveIntegerField(help_text="Its place in the order of work, from 1.")
+    key = models.CharField(max_length=64)
+    # What is approved
+    name = models.TextField()
+    tool = models.CharField(max_length=128)
+    input = models.JSONField(default=dict)
+    playbook = models.JSONField(null=True, help_text="Path, inventory, limit and tags of a playbook step.")
+    agent_type = models.CharField(max_length=16, default="infra")
+    work_type = models.CharField(max_length=64, default="")
+    resources = models.JSONField(default=dict)
+    risk = models.CharField(max_length=8, choices=Risk.choices, default=Risk.MEDIUM)
+    timeout_seconds = models.PositiveIntegerField(default=600)
+    retry = models.JSONField(default=dict)
+    idempotent = models.BooleanField(default=False)
+    when = models.TextField(default="")
+    on_failure = models.CharField(max_length=16, choices=OnFailure.choices, default=OnFailure.STOP)
+    hosts = models.JSONField(default=list)
+    leaf = models.CharField(max_length=64, default="", help_text="The hash of what is approved about this step.")
+    proof = models.JSONField(default=list, help_text="The hashes from the leaf to the plan's digest.")
+    # Told to people, outside the digest
+    reason = models.TextField(default="", help_text="Why this step is in the plan.")
+    service = models.CharField(max_length=128, default="")
+    origins = models.JSONField(default=dict, help_text="Where each input comes from.")
+    estimated_seconds = models.PositiveIntegerField(null=True)
+    reversible_by = models.TextField(default="")
+    preview = models.JSONField(null=True)
+    span = models.JSONField(null=True, help_text="Start and end of the words it answers, in the request's text.")
+    # How it went
+    status = models.CharField(max_length=16, choices=StepStatus.choices, default=StepStatus.PENDING)
+    waiting_for = models.TextField(default="", help_text="What a waiting step waits for, in words.")
+    unmet = models.PositiveIntegerField(default=0, help_text="How many steps it depends on are not completed yet.")
+    token = models.PositiveIntegerField(default=0, help_text="Grows with each claim; older holders may not write.")
+    attempts_made = models.PositiveIntegerField(default=0)
+    output = models.JSONField(null=True)
+    summary = models.TextField(default="")
+    error = models.TextField(default="")
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["revision", "index"]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["revision"],
+                name="step_undecided",
+                condition=Q(status__in=["pending", "waiting", "ready", "running"]),
+            ),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(name="one_step_per_key", fields=["revision", "key"]),
+            models.UniqueConstraint(name="one_step_per_index", fields=["revision", "index"]),
+            models.CheckConstraint(name="a_step_has_time", condition=Q(timeout_seconds__gte=1)),
+        ]
+        triggers: ClassVar = [
+            pgtrigger.FSM(name="legal_step_status", field="status", transitions=moves(STEP_TRANSITIONS)),
+            pgtrigger.Protect(
+                name="what_was_approved_is_fixed",
+                operation=pgtrigger.UpdateOf(
+                    "key",
+                    "tool",
+                    "input",
+                    "playbook",
+                    "agent_type",
+                    "work_type",
+                    "resources",
+                    "risk",
+                    "timeout_seconds",
+                    "retry",
+                    "idempotent",
+                    "when",
+                    "on_failure",
+                    "hosts",
+                    "leaf",
+                    "proof",
+                    "index",
+                ),
+                condition=pgtrigger.Q(old__leaf__gt=""),
+            ),
+            pgtrigger.Protect(name="step_never_deleted", operation=pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+    @property
+    def retry_attempts(self) -> int:
+        """How many tries the retry policy allows in all."""
+        attempts: Any = self.retry.get("attempts", 1)
+        return int(attempts)
+
+
+class Dependency(models.Model):
+    """Downstream starts only after upstream completed."""
+
+    revision = models.ForeignKey(Revision, on_delete=models.PROTECT, related_name="dependencies")
+    upstream = models.ForeignKey(Step, on_delete=models.PROTECT, related_name="downstream_edges")
+    downstream = models.ForeignKey(Step, on_delete=models.PROTECT, related_name="upstream_edges")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(name="one_edge_per_pair", fields=["upstream", "downstream"]),
+            models.CheckConstraint(name="no_step_waits_for_itself", condition=~Q(upstream=F("downstream"))),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.upstream_id} → {self.downstream_id}"
