@@ -216,9 +216,27 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 # --- Mail and language models -----------------------------------------------------------------------------------------------------
 DEFAULT_FROM_EMAIL = ENVIRONMENT.from_email
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
-if ENVIRONMENT.email_url:
-    globals().update(environ.Env.email_url_config(ENVIRONMENT.email_url))
+
+
+def _mailer(url: str) -> dict[str, Any]:
+    if not url:
+        return {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
+    parts = environ.Env.email_url_config(url)
+    return {
+        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "OPTIONS": {
+            "host": parts["EMAIL_HOST"],
+            "port": parts["EMAIL_PORT"] or 25,
+            "username": parts["EMAIL_HOST_USER"],
+            "password": parts["EMAIL_HOST_PASSWORD"],
+            "use_tls": bool(parts.get("EMAIL_USE_TLS")),
+            "use_ssl": bool(parts.get("EMAIL_USE_SSL")),
+            "timeout": 10,
+        },
+    }
+
+
+MAILERS = {"default": _mailer(ENVIRONMENT.email_url)}
 CHIFFON_LLM_BASE_URL = ENVIRONMENT.llm_base_url
 CHIFFON_LLM_API_KEY = ENVIRONMENT.llm_api_key
 CHIFFON_LLM_MODEL = ENVIRONMENT.llm_model

@@ -1,0 +1,48 @@
+"""What every test may ask for."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from chiffon_site.embedded import roles
+from tests import servers
+
+
+@pytest.fixture(scope="session")
+def embedded_servers() -> Iterator[None]:
+    """PostgreSQL and Valkey, started when the first test needs them; pure tests never pay for them."""
+    with servers.running():
+        yield
+    if all(name in os.environ for name in servers.PORTS):
+        shutil.rmtree(os.environ["CHIFFON_DATA_DIR"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(embedded_servers: None) -> None:
+    """Django's test database is made on the servers of this run."""
+
+
+@pytest.fixture(scope="session")
+def application_url(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> str:
+    """The address of the test database for the application's role, which owns nothing and may not alter the trail."""
+    with django_db_blocker.unblock():
+        values = connection.settings_dict
+        owner = f"postgres://{values['USER']}:{values['PASSWORD']}@{values['HOST']}:{values['PORT']}/{values['NAME']}"
+    roles.grant(owner)
+    return owner.replace(f"//{values['USER']}:{values['PASSWORD']}@", f"//{roles.APPLICATION}:{servers.PASSWORD}@")
+
+
+@pytest.fixture(scope="session")
+def process_environment(application_url: str) -> dict[str, str]:
+    """The environment for a real process of ours (web, dispatcher, worker, agent) beside the test database."""
+    return {**os.environ, "DATABASE_URL": application_url, "DJANGO_SETTINGS_MODULE": "chiffon_site.settings"}
+
+
+@pytest.fixture
+def checkout() -> Path:
+    """The folder that holds manage.py."""
+    return Path(__file__).resolve().parent.parent
