@@ -10,3 +10,7 @@ class PlansConfig(AppConfig):
 
     name = "plans"
     verbose_name = "Plans"
+
+    def ready(self) -> None:
+        """Register who may do what to plans and requests."""
+        from plans import permissions  # noqa: F401, PLC0415 - registers rules; models are not loaded any earlier

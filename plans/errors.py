@@ -1,0 +1,98 @@
+"""What can go wrong between a request and its result. Each has a code for trail and API, and a sentence for a person.
+
+PlansError
+├── NotFound             no such request, plan or step, or not for you: the two look alike
+├── Refused              what was asked cannot be taken
+│   ├── BadText          a request's text is empty, too long, binary or nonsense
+│   └── InvalidPlan      a plan by a program has errors; each names its place
+├── Conflict             it could be taken, but not now
+│   ├── DigestMismatch   the plan is no longer what was seen
+│   ├── AlreadyDecided   somebody was first
+│   ├── IllegalTransition  the stage or status does not allow it
+│   └── StaleTransition  someone else moved it at the same moment
+└── SelfApproval         four eyes: nobody approves what they asked for
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PlansError(Exception):
+    """The root of this app's errors. `status` is the HTTP status that fits it."""
+
+    code = "plans_error"
+    status = 400
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+class NotFound(PlansError):
+    """There is no such thing, or it is not for you."""
+
+    code = "not_found"
+    status = 404
+
+
+class Refused(PlansError):
+    """What was asked cannot be taken. `code` says why more exactly."""
+
+    status = 422
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class BadText(Refused):
+    """The text of a request is unusable."""
+
+
+class InvalidPlan(Refused):
+    """A plan written by a program has errors. `errors` are {"loc": [...], "msg": …}, one for each place."""
+
+    def __init__(self, errors: Sequence[dict[str, object]]) -> None:
+        first = errors[0]["msg"] if errors else "it has no steps"
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        super().__init__("invalid_plan", f"The plan was not saved: {first}{more}.")
+        self.errors = list(errors)
+
+
+class Conflict(PlansError):
+    """It could be taken, but not in the state things are in."""
+
+    code = "conflict"
+    status = 409
+
+
+class DigestMismatch(Conflict):
+    """The plan is no longer what was on the screen."""
+
+    code = "digest_mismatch"
+
+
+class AlreadyDecided(Conflict):
+    """Somebody decided before."""
+
+    code = "already_decided"
+
+
+class IllegalTransition(Conflict):
+    """The object's stage or status does not allow this move."""
+
+    code = "illegal_transition"
+
+
+class StaleTransition(Conflict):
+    """Someone else moved the object at the same moment."""
+
+    code = "stale"
+
+
+class SelfApproval(PlansError):
+    """Nobody approves what they asked for."""
+
+    code = "self_approval"
+    status = 403
