@@ -7,6 +7,7 @@ read from `env.json` in the data folder, which `chiffon up` writes, so that comm
 import json
 import os
 import re
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -154,14 +155,28 @@ def is_loopback(host: str) -> bool:
 
 
 def read_environment(environ: Mapping[str, str] | None = None) -> Environment:
-    """Read and check every variable.
+    """Read and check every variable, and what the data folder remembers of those that are not set.
 
     Raises WrongEnvironment with one sentence that names the variable and what it accepts.
     """
     given = os.environ if environ is None else environ
     folder = data_dir(given)
-    read = _Reader({**_remembered(folder), **{name: value for name, value in given.items() if value.strip()}})
+    return _checked({**_remembered(folder), **{name: value for name, value in given.items() if value.strip()}}, folder)
 
+
+def read_given(environ: Mapping[str, str]) -> Environment:
+    """Read and check what is really set, as `chiffon up` has to: it decides anew what is embedded, and draws the secret key.
+
+    Raises WrongEnvironment with one sentence that names the variable and what it accepts.
+    """
+    folder = data_dir(environ)
+    drawn = secrets.token_urlsafe(SHORTEST_SECRET_KEY)
+    known = {} if environ.get("CHIFFON_SECRET_KEY", "").strip() else {"CHIFFON_SECRET_KEY": drawn}
+    return _checked({**environ, **known}, folder)
+
+
+def _checked(values: Mapping[str, str], folder: Path) -> Environment:
+    read = _Reader(values)
     bind = read.checked("CHIFFON_BIND", "127.0.0.1", _is_address, "an IP address or localhost")
     port = read.whole("CHIFFON_PORT", 8000, lowest=1, highest=65535)
     public_url = read.url(
