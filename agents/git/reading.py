@@ -1,0 +1,105 @@
+"""What a repository holds: commits, trees, files, history."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.git.program import REF, GitError, commit_id, git, inside, text
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whom a commit names as its author."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One commit of a history. `at` is RFC 3339."""
+
+    commit: str
+    author: Person
+    at: str
+    subject: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a tree: its path, its mode as git writes it, and the id of its content."""
+
+    path: str
+    mode: str
+    blob: str
+
+
+def resolve(repository: Path | str, ref: str) -> str:
+    """The full id of the commit that a branch, tag or abbreviated id names. Raises GitError if there is none."""
+    if not REF.fullmatch(ref) or ".." in ref:
+        raise GitError(f"{ref!r} is not the name of a branch, a tag or a commit.")
+    return verify(repository, f"{ref}^{{commit}}", f"The repository has no commit that is called {ref!r}.")
+
+
+def tree_of(repository: Path | str, commit: str) -> str:
+    """The id of a commit's tree, which names its complete content. Raises GitError if the commit is not there."""
+    return verify(repository, f"{commit_id(commit)}^{{tree}}", f"The repository does not hold the commit {commit}.")
+
+
+def show(repository: Path | str, commit: str, path: str) -> bytes:
+    """The bytes of one file in a commit. Raises GitError if it is not there."""
+    place = f"{commit_id(commit)}:{inside(path)}"
+    try:
+        return git(repository, "cat-file", "blob", place)
+    except GitError as error:
+        raise GitError(f"The commit {commit[:12]} has no file {path!r}.") from error
+
+
+def entries(repository: Path | str, commit: str) -> list[Entry]:
+    """Every file of a commit, in git's order. Raises GitError if the commit is not there."""
+    listing = git(repository, "ls-tree", "-r", "-z", "--full-tree", commit_id(commit))
+    found = []
+    for line in filter(None, listing.split(b"\0")):
+        meta, _, name = line.partition(b"\t")
+        mode, _, blob = meta.decode("ascii").split(" ")
+        found.append(Entry(os.fsdecode(name), mode, blob))
+    return found
+
+
+def log(repository: Path | str, path: str | None = None, *, ref: str = "HEAD", limit: int = 50) -> list[LogEntry]:
+    """The newest commits first, those that touched `path` if one is given; empty for an empty repository."""
+    if not REF.fullmatch(ref):
+        raise GitError(f"{ref!r} is not the name of a branch, a tag or a commit.")
+    if not head(repository, ref):
+        return []
+    only = ["--", inside(path)] if path else ["--"]
+    form = "--format=%H%x00%an%x00%ae%x00%aI%x00%s%x00%b%x00%x1e"
+    out = git(repository, "log", f"--max-count={limit:d}", form, ref, *only).decode("utf-8", "replace")
+    found = []
+    for chunk in out.split("\0\x1e"):
+        parts = chunk.lstrip("\n").split("\0")
+        if len(parts) == 6:
+            commit, name, email, at, subject, body = parts
+            found.append(LogEntry(commit, Person(name, email), at, subject, body.strip()))
+    return found
+
+
+def head(repository: Path | str, ref: str) -> str:
+    try:
+        return text(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    except GitError:
+        if not Path(repository).is_dir():
+            raise
+        return ""
+
+
+def verify(repository: Path | str, what: str, otherwise: str) -> str:
+    try:
+        return text(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", what)
+    except GitError as error:
+        if not Path(repository).is_dir():
+            raise
+        raise GitError(otherwise) from error
