@@ -15,7 +15,11 @@ from django.conf import settings  # noqa: E402
 from chiffon_site.urls import websocket_urlpatterns  # noqa: E402
 
 # The scheme and the port are compared as well: another service on the same host is a stranger.
-_ORIGINS = [settings.CHIFFON_PUBLIC_URL, f"http://127.0.0.1:{settings.ENVIRONMENT.port}", f"http://localhost:{settings.ENVIRONMENT.port}"]
+_ORIGINS = [
+    settings.CHIFFON_PUBLIC_URL,
+    f"http://127.0.0.1:{settings.ENVIRONMENT.port}",
+    f"http://localhost:{settings.ENVIRONMENT.port}",
+]
 
 application = ProtocolTypeRouter(
     {

@@ -206,7 +206,10 @@ def _checked(values: Mapping[str, str], folder: Path) -> Environment:
         ),
         redis_url=redis_url,
         broker_url=read.url(
-            "CELERY_BROKER_URL", BROKER, redis_url, example="redis://127.0.0.1:6379/1 or amqp://user:password@host:5672//"
+            "CELERY_BROKER_URL",
+            BROKER,
+            redis_url,
+            example="redis://127.0.0.1:6379/1 or amqp://user:password@host:5672//",
         ),
         pool_size=read.whole("CHIFFON_DB_POOL_SIZE", 8, lowest=1, highest=100),
         playbook_repo=read.text("CHIFFON_PLAYBOOK_REPO"),
@@ -231,7 +234,9 @@ def _remembered(folder: Path) -> dict[str, str]:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}  # whoever may not read it has to name the servers by variables
     except (OSError, ValueError) as error:
-        raise WrongEnvironment(f"The file {path} cannot be read ({error}): remove it and run chiffon up again.") from error
+        raise WrongEnvironment(
+            f"The file {path} cannot be read ({error}): remove it and run chiffon up again."
+        ) from error
     if not isinstance(values, dict):
         raise WrongEnvironment(f"The file {path} does not hold a JSON object: remove it and run chiffon up again.")
     return {str(name): str(value) for name, value in values.items()}

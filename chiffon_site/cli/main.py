@@ -29,7 +29,9 @@ COMMANDS: Final[dict[str, str]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(prog="chiffon", description="Ask for infrastructure work, approve an exact plan, watch it run.")
+    parser = argparse.ArgumentParser(
+        prog="chiffon", description="Ask for infrastructure work, approve an exact plan, watch it run."
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     asked = next((word for word in arguments if not word.startswith("-")), "")
     for name, what in COMMANDS.items():

@@ -11,7 +11,11 @@ from chiffon_site.environment import WrongEnvironment, read_given
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--demo", action="store_true", help="add people, policies, a playbook repository and a service manager to try it with")
+    parser.add_argument(
+        "--demo",
+        action="store_true",
+        help="add people, policies, a playbook repository and a service manager to try it with",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

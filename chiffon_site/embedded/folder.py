@@ -50,9 +50,13 @@ class DataFolder:
             self.logs.mkdir(mode=0o700, exist_ok=True)
             self._lock = (self.path / "keeper.lock").open("a+", encoding="ascii")
         except (FileExistsError, NotADirectoryError) as error:
-            raise CannotStart(f"The data folder {self.path} cannot be made because {error.filename} is not a folder.") from error
+            raise CannotStart(
+                f"The data folder {self.path} cannot be made because {error.filename} is not a folder."
+            ) from error
         except OSError as error:
-            raise CannotStart(f"The data folder {self.path} cannot be written ({error.strerror}): choose one in CHIFFON_DATA_DIR.") from error
+            raise CannotStart(
+                f"The data folder {self.path} cannot be written ({error.strerror}): choose one in CHIFFON_DATA_DIR."
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -60,7 +64,9 @@ class DataFolder:
             holder = self._lock.read().strip() or "another process"
             self._lock.close()
             self._lock = None
-            raise CannotStart(f"Chiffon already runs on {self.path} (process {holder}): stop it, or choose another CHIFFON_DATA_DIR.") from error
+            raise CannotStart(
+                f"Chiffon already runs on {self.path} (process {holder}): stop it, or choose another CHIFFON_DATA_DIR."
+            ) from error
         self._lock.truncate(0)
         self._lock.write(f"{os.getpid()}\n")
         self._lock.flush()
@@ -126,9 +132,13 @@ class DataFolder:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise CannotStart(f"The file {path} in the data folder is broken ({error}): restore it from a backup.") from error
+            raise CannotStart(
+                f"The file {path} in the data folder is broken ({error}): restore it from a backup."
+            ) from error
         if not isinstance(values, dict):
-            raise CannotStart(f"The file {path} in the data folder does not hold a JSON object: restore it from a backup.")
+            raise CannotStart(
+                f"The file {path} in the data folder does not hold a JSON object: restore it from a backup."
+            )
         return {str(key): str(value) for key, value in values.items()}
 
     def write_json(self, name: str, values: Mapping[str, str]) -> None:

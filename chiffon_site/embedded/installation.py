@@ -35,7 +35,9 @@ _KEPT_PREFIXES: Final = ("CHIFFON_", "OTEL_", "SSL_", "GIT_SSH")
 class Installation:
     """Starts everything that one command promises."""
 
-    def __init__(self, environment: Environment, *, given: Mapping[str, str], demo: bool, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, environment: Environment, *, given: Mapping[str, str], demo: bool, say: Callable[[str], None]
+    ) -> None:
         self._environment = environment
         self._given = given
         self._demo = demo
@@ -102,7 +104,9 @@ class Installation:
             keeper.wait_ready(child)
         if cluster is not None:
             try:
-                roles.create_roles(cluster.url(), owner_password=passwords["owner"], application_password=passwords["application"])
+                roles.create_roles(
+                    cluster.url(), owner_password=passwords["owner"], application_password=passwords["application"]
+                )
             except psycopg.Error as error:
                 raise CannotStart(f"The database roles cannot be made: {_first_line(error)}") from error
         self._migrate(keeper, variables, owner_url)
@@ -120,7 +124,9 @@ class Installation:
         bind, port = self._environment.bind, self._environment.port
         host = "127.0.0.1" if bind == "localhost" else bind
         if not port_is_free(host, port):
-            raise CannotStart(f"Port {port} on {bind} is taken or not allowed: stop what uses it, or choose another one in CHIFFON_PORT.")
+            raise CannotStart(
+                f"Port {port} on {bind} is taken or not allowed: stop what uses it, or choose another one in CHIFFON_PORT."
+            )
 
     def _migrate(self, keeper: Keeper, variables: Mapping[str, str], owner_url: str) -> None:
         """Migrate, grant and seed when the code or the database is another one than at the last start."""
@@ -135,16 +141,29 @@ class Installation:
             try:
                 roles.grant(owner_url, _user_of(database))
             except psycopg.Error as error:
-                raise CannotStart(f"The application's database role cannot be given its rights: {_first_line(error)}") from error
+                raise CannotStart(
+                    f"The application's database role cannot be given its rights: {_first_line(error)}"
+                ) from error
         if self._demo and has_command("seed_demo"):
             self._say("Writing the demo's people, policies and playbooks …")
-            keeper.run("seed_demo", [*_MANAGE, "seed_demo"], self._child_environment(variables, "command"), within_seconds=120)
+            keeper.run(
+                "seed_demo", [*_MANAGE, "seed_demo"], self._child_environment(variables, "command"), within_seconds=120
+            )
         self._folder.write_json("migrated.json", {"fingerprint": fingerprint})
 
     def _programs(self, variables: Mapping[str, str]) -> list[Child]:
         """Return the table of programs; a command that this release does not have is left out."""
         python = sys.executable
-        daphne = [python, "-m", "daphne", "-b", self._environment.bind, "-p", str(self._environment.port), "--no-server-name"]
+        daphne = [
+            python,
+            "-m",
+            "daphne",
+            "-b",
+            self._environment.bind,
+            "-p",
+            str(self._environment.port),
+            "--no-server-name",
+        ]
         daphne += ["--websocket-max-message-size", "65536", "--websocket-max-frame-size", "65536"]
         daphne += ["--ping-interval", "20", "--ping-timeout", "30", "--application-close-timeout", "3"]
         daphne += ["chiffon_site.asgi:application"]
@@ -172,7 +191,11 @@ class Installation:
         return table
 
     def _child_environment(self, variables: Mapping[str, str], process: str) -> dict[str, str]:
-        kept = {name: value for name, value in self._given.items() if name in _KEPT_VARIABLES or name.startswith(_KEPT_PREFIXES)}
+        kept = {
+            name: value
+            for name, value in self._given.items()
+            if name in _KEPT_VARIABLES or name.startswith(_KEPT_PREFIXES)
+        }
         for name in ("CHIFFON_MIGRATE_DATABASE_URL",):
             kept.pop(name, None)  # the owner's password is for the migration alone
         return {
@@ -187,7 +210,10 @@ class Installation:
 
 def has_command(name: str) -> bool:
     """Whether one of our apps brings the management command."""
-    return any((BASE_DIR / app / "management" / "commands" / f"{name}.py").exists() for app in ("chiffon_site", "plans", "agents", "audit"))
+    return any(
+        (BASE_DIR / app / "management" / "commands" / f"{name}.py").exists()
+        for app in ("chiffon_site", "plans", "agents", "audit")
+    )
 
 
 def has_client_command(name: str) -> bool:
@@ -208,7 +234,14 @@ def _postgres_child(cluster: Cluster) -> Child:
 
 
 def _valkey_child(valkey: Valkey) -> Child:
-    return Child("valkey", valkey.command(), {"PATH": os.defpath}, is_ready=valkey.is_ready, is_server=True, death_signal=signal.SIGTERM)
+    return Child(
+        "valkey",
+        valkey.command(),
+        {"PATH": os.defpath},
+        is_ready=valkey.is_ready,
+        is_server=True,
+        death_signal=signal.SIGTERM,
+    )
 
 
 def _local_address(environment: Environment) -> str:
@@ -226,11 +259,21 @@ def _answers(url: str) -> bool:
 
 def _fingerprint(database_url: str, owner_url: str, *, demo: bool) -> str:
     digest = hashlib.sha256()
-    for word in (database_url, owner_url, str(demo), *(f"{name}={importlib.metadata.version(name)}" for name in ("django", "django-allauth"))):
+    for word in (
+        database_url,
+        owner_url,
+        str(demo),
+        *(f"{name}={importlib.metadata.version(name)}" for name in ("django", "django-allauth")),
+    ):
         digest.update(word.encode() + b"\0")
     # The seed and the grants belong to it: a release that changes them has to run them once.
     folders = (BASE_DIR / app for app in ("chiffon_site", "plans", "agents", "audit"))
-    files = [path for folder in folders for path in folder.rglob("*.py") if path.parent.name in {"migrations", "commands", "demo"}]
+    files = [
+        path
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if path.parent.name in {"migrations", "commands", "demo"}
+    ]
     files += [BASE_DIR / "audit" / "conf.py", BASE_DIR / "chiffon_site" / "embedded" / "roles.py"]
     for path in sorted(files):
         digest.update(str(path.relative_to(BASE_DIR)).encode() + b"\0" + path.read_bytes() + b"\0")

@@ -96,7 +96,9 @@ class Keeper:
         deadline = time.monotonic() + child.ready_within_seconds
         while child.is_ready is not None and not child.is_ready():
             if time.monotonic() > deadline:
-                raise CannotStart(self._complaint(child.name, f"was not ready within {child.ready_within_seconds:.0f} s"))
+                raise CannotStart(
+                    self._complaint(child.name, f"was not ready within {child.ready_within_seconds:.0f} s")
+                )
             self._attend(0.05)
 
     def run(self, name: str, command: Sequence[str], environment: Mapping[str, str], *, within_seconds: float) -> None:
@@ -152,7 +154,9 @@ class Keeper:
                 _send(watched.process, watched.child.stop_signal)
                 _send(watched.process, signal.SIGCONT)
         deadline = time.monotonic() + patience
-        while any(watched.process and watched.process.poll() is None for watched in group) and time.monotonic() < deadline:
+        while (
+            any(watched.process and watched.process.poll() is None for watched in group) and time.monotonic() < deadline
+        ):
             got = signal.sigtimedwait(_SIGNALS, max(0.0, min(0.2, deadline - time.monotonic())))
             if got and got.si_signo in {signal.SIGINT, signal.SIGTERM}:
                 break  # asked twice: no more patience
@@ -184,10 +188,16 @@ class Keeper:
         watched.process = None
         watched.deaths.append(now)
         if len(watched.deaths) == DEATHS and now - watched.deaths[0] <= DEATHS_WITHIN_SECONDS:
-            raise CannotStart(self._complaint(watched.child.name, f"died {DEATHS} times within a minute and {watched.last_end}"))
+            raise CannotStart(
+                self._complaint(watched.child.name, f"died {DEATHS} times within a minute and {watched.last_end}")
+            )
         if len(watched.deaths) > 1 and now - watched.deaths[-2] > DEATHS_WITHIN_SECONDS:
             watched.wait = FIRST_WAIT_SECONDS
-        print(f"{watched.child.name} {watched.last_end}; it is started again in {watched.wait:.1f} s.", file=sys.stderr, flush=True)
+        print(
+            f"{watched.child.name} {watched.last_end}; it is started again in {watched.wait:.1f} s.",
+            file=sys.stderr,
+            flush=True,
+        )
         watched.due = now + watched.wait
         watched.wait = min(watched.wait * 2, LONGEST_WAIT_SECONDS)
 
@@ -209,7 +219,9 @@ class Keeper:
                     preexec_fn=before_exec(death_signal=child.death_signal, parent=os.getpid()),  # noqa: PLW1509 - one thread only
                 )
             except OSError as error:
-                raise CannotStart(f"The program of {child.name} cannot be started ({error.strerror}: {child.command[0]}).") from error
+                raise CannotStart(
+                    f"The program of {child.name} cannot be started ({error.strerror}: {child.command[0]})."
+                ) from error
 
     def _reap_orphans(self) -> None:
         """Collect adopted processes that have ended; the children are left to their Popen objects."""

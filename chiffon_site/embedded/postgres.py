@@ -74,12 +74,16 @@ def binaries() -> Path:
         folder = Path(place) / "pginstall18" / "bin"
         if folder.is_dir():
             return folder
-    raise CannotStart("The embedded PostgreSQL is not installed: run make demo, or set DATABASE_URL to a server of your own.")
+    raise CannotStart(
+        "The embedded PostgreSQL is not installed: run make demo, or set DATABASE_URL to a server of your own."
+    )
 
 
 def major_version() -> str:
     """Return the major version of the embedded programs."""
-    shown = subprocess.run([str(binaries() / "postgres"), "--version"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [str(binaries() / "postgres"), "--version"], capture_output=True, text=True, check=True
+    ).stdout
     return shown.split()[-1].split(".")[0]
 
 
@@ -114,7 +118,9 @@ def prepare(cluster: Cluster) -> bool:
         _initialise(cluster)
     version = folder / "PG_VERSION"
     if not version.is_file() or not (folder / "global" / "pg_control").is_file():
-        raise CannotStart(f"The database folder {folder} is broken (PG_VERSION or pg_control is missing): restore it from a backup.")
+        raise CannotStart(
+            f"The database folder {folder} is broken (PG_VERSION or pg_control is missing): restore it from a backup."
+        )
     found, ours = version.read_text(encoding="ascii", errors="replace").strip(), major_version()
     if found != ours:
         raise CannotStart(
@@ -141,7 +147,12 @@ def _initialise(cluster: Cluster) -> None:
         command = [str(binaries() / "initdb"), "-D", str(fresh), "-U", SUPERUSER, "--auth=scram-sha-256"]
         command += [f"--pwfile={password_file}", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         done = subprocess.run(
-            unroot(command), capture_output=True, text=True, cwd="/", env={"LC_ALL": "C.UTF-8", "PATH": os.environ.get("PATH", "")}, check=False
+            unroot(command),
+            capture_output=True,
+            text=True,
+            cwd="/",
+            env={"LC_ALL": "C.UTF-8", "PATH": os.environ.get("PATH", "")},
+            check=False,
         )
     except OSError as error:
         raise CannotStart(f"The database folder {cluster.folder} cannot be made ({error.strerror}).") from error

@@ -13,7 +13,9 @@ APPLICATION: Final = "chiffon_app"
 DATABASE: Final = "chiffon"
 
 
-def create_roles(superuser_url: str, *, owner_password: str, application_password: str, database: str = DATABASE) -> None:
+def create_roles(
+    superuser_url: str, *, owner_password: str, application_password: str, database: str = DATABASE
+) -> None:
     """Make the two roles and the database, or bring their passwords and rights up to date.
 
     Raises psycopg.Error if the server refuses.
@@ -23,14 +25,16 @@ def create_roles(superuser_url: str, *, owner_password: str, application_passwor
             known = link.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
             verb = sql.SQL("ALTER" if known else "CREATE")
             link.execute(
-                sql.SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD {}").format(
-                    verb, sql.Identifier(role), sql.Literal(password)
-                )
+                sql.SQL(
+                    "{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD {}"
+                ).format(verb, sql.Identifier(role), sql.Literal(password))
             )
         if not link.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
             link.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(OWNER)))
         link.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
-        link.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), sql.Identifier(APPLICATION)))
+        link.execute(
+            sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), sql.Identifier(APPLICATION))
+        )
 
 
 def grant(owner_url: str, application: str = APPLICATION, *, append_only: Iterable[str] = APPEND_ONLY_TABLES) -> None:
@@ -46,7 +50,9 @@ def grant(owner_url: str, application: str = APPLICATION, *, append_only: Iterab
         for statement in _GRANTS:
             link.execute(sql.SQL(statement).format(app=role))
         for table in _with_partitions(link, append_only):
-            link.execute(sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON TABLE {} FROM {}").format(sql.Identifier(table), role))
+            link.execute(
+                sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON TABLE {} FROM {}").format(sql.Identifier(table), role)
+            )
         if link.execute("SELECT to_regclass('public.django_migrations')").fetchone() != (None,):
             # What has been migrated is the owner's word.
             link.execute(sql.SQL("REVOKE INSERT, UPDATE, DELETE ON TABLE django_migrations FROM {}").format(role))

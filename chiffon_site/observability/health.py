@@ -39,7 +39,9 @@ def check_migrations() -> str:
     except DatabaseError as error:
         raise NotReady(f"The migrations cannot be read: {_first_line(error)}") from error
     if waiting:
-        raise NotReady(f"{len(waiting)} migrations wait, the first is {waiting[0][0]}; run manage.py migrate as the owner.")
+        raise NotReady(
+            f"{len(waiting)} migrations wait, the first is {waiting[0][0]}; run manage.py migrate as the owner."
+        )
     return "complete"
 
 
@@ -100,7 +102,9 @@ def ready(request: HttpRequest) -> HttpResponse:
             report[name] = str(error).split(":", 1)[0]
     body: dict[str, object] = {"ready": not failed, "checks": report}
     if not failed and owns_its_tables():
-        body["warnings"] = ["The application's database role owns its tables: set CHIFFON_MIGRATE_DATABASE_URL to a separate owner."]
+        body["warnings"] = [
+            "The application's database role owns its tables: set CHIFFON_MIGRATE_DATABASE_URL to a separate owner."
+        ]
     response = JsonResponse(body, status=503 if failed else 200)
     if failed:
         response["Retry-After"] = "2"
