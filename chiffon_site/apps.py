@@ -11,4 +11,4 @@ class ChiffonSiteConfig(AppConfig):
 
     def ready(self) -> None:
         """Import the Celery application for its side effect: it becomes the default one."""
-        from chiffon_site import celery  # noqa: F401, PLC0415 - needs the settings, which are complete only now
+        from chiffon_site import celery  # noqa: F401 - needs the settings, which are complete only now

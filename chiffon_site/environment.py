@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
 ENVIRONMENT_FILE: Final = "env.json"
-SECRET_KEY_FILE: Final = "secret-key"
+SECRET_KEY_FILE: Final = "secret-key"  # noqa: S105 - a file's name
 DEBUG_SECRET_KEY: Final = "chiffon-open-debug-key-never-for-production-0123456789"  # noqa: S105 - refused unless debugging
 SHORTEST_SECRET_KEY: Final = 32
 PROCESS_KINDS: Final = ("web", "dispatcher", "worker", "agent", "command")

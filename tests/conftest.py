@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from pytest_django import DjangoDbBlocker
 
 from chiffon_site.embedded import roles
 from tests import servers
@@ -27,7 +28,7 @@ def django_db_modify_db_settings(embedded_servers: None) -> None:
 
 
 @pytest.fixture(scope="session")
-def application_url(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> str:
+def application_url(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> str:
     """The address of the test database for the application's role, which owns nothing and may not alter the trail."""
     with django_db_blocker.unblock():
         values = connection.settings_dict

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+
 from chiffon_site.embedded import postgres, roles
 from chiffon_site.embedded.postgres import FORGETFUL, Cluster
 from chiffon_site.embedded.processes import before_exec, free_port, wait_until
@@ -21,7 +23,8 @@ def choose_addresses() -> None:
     """Write into the environment where the servers will be, so that settings can be read before any server runs."""
     if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
         return  # the person who runs the tests has servers of their own
-    os.environ.setdefault("CHIFFON_DATA_DIR", tempfile.mkdtemp(prefix="chiffon-tests-"))
+    # Only named here: whoever just reads the settings, such as a type checker, leaves no folder behind.
+    os.environ.setdefault("CHIFFON_DATA_DIR", f"{tempfile.gettempdir()}/chiffon-tests-{os.getpid()}")
     ports = [os.environ.setdefault(name, str(free_port())) for name in PORTS]
     os.environ["DATABASE_URL"] = f"postgres://{roles.OWNER}:{PASSWORD}@127.0.0.1:{ports[0]}/{roles.DATABASE}"
     os.environ["REDIS_URL"] = f"redis://:{PASSWORD}@127.0.0.1:{ports[1]}/0"
@@ -35,6 +38,7 @@ def running() -> Iterator[None]:
         yield
         return
     folder = Path(os.environ["CHIFFON_DATA_DIR"])
+    folder.mkdir(mode=0o700, exist_ok=True)
     cluster = Cluster(folder / "pg", int(os.environ[PORTS[0]]), PASSWORD, FORGETFUL)
     valkey = Valkey(folder / "valkey", int(os.environ[PORTS[1]]), PASSWORD, durable=False)
     postgres.prepare(cluster)
@@ -43,8 +47,6 @@ def running() -> Iterator[None]:
         assert wait_until(cluster.is_ready, seconds=30), (folder / "pg.log").read_text()
         assert wait_until(valkey.is_ready, seconds=10), (folder / "valkey.log").read_text()
         roles.create_roles(cluster.url(), owner_password=PASSWORD, application_password=PASSWORD)
-        import psycopg
-
         with psycopg.connect(cluster.url(), autocommit=True) as link:
             link.execute(f"ALTER ROLE {roles.OWNER} CREATEDB")  # it makes the test database
         yield
@@ -61,7 +63,7 @@ def started(command: list[str], log: Path, stop: signal.Signals = signal.SIGTERM
             stderr=subprocess.STDOUT,
             cwd="/",
             start_new_session=True,
-            preexec_fn=before_exec(death_signal=stop, parent=os.getpid()),
+            preexec_fn=before_exec(death_signal=stop, parent=os.getpid()),  # noqa: PLW1509 - nothing else forks here
         )
     try:
         yield process

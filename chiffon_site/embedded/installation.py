@@ -251,8 +251,8 @@ def _local_address(environment: Environment) -> str:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=3) as response:  # noqa: S310 - our own address
-            return bool(response.status == 200)  # noqa: PLR2004
+        with urllib.request.urlopen(url, timeout=3) as response:
+            return bool(response.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False
 

@@ -208,7 +208,7 @@ class Keeper:
     def _spawn(self, child: Child) -> subprocess.Popen[bytes]:
         with (self._logs / f"{child.name}.log").open("ab") as log:
             try:
-                return subprocess.Popen(  # noqa: S603 - our own programs
+                return subprocess.Popen(
                     list(child.command),
                     env={**child.environment, TAG: self._tag},
                     stdin=subprocess.DEVNULL,

@@ -58,7 +58,7 @@ class Valkey:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as link:
                 link.sendall(request)
                 answer = b""
-                while answer.count(b"\r\n") < 2:  # noqa: PLR2004 - one line for each of the two words sent
+                while answer.count(b"\r\n") < 2:
                     part = link.recv(256)
                     if not part:
                         return False

@@ -1,0 +1,53 @@
+# The targets of this file are the ones that README.md promises; each works on a fresh machine.
+PY := .venv/bin/python
+UV := .venv/bin/uv pip
+
+.PHONY: demo test check lock browser
+
+demo: .venv/.run-ok
+	@exec .venv/bin/chiffon up --demo
+
+# Chromium's tests come in a call of their own: its driver keeps an event loop that other asynchronous tests cannot share.
+test: .venv/.dev-ok browser
+	$(PY) -m coverage erase
+	$(PY) -m pytest -q -m "not browser and not chaos" --cov --cov-report=
+	$(PY) -m pytest -q -m "browser and not chaos" --cov --cov-append --cov-report= || [ $$? -eq 5 ]
+	$(PY) -m coverage report
+
+check: .venv/.dev-ok
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	find templates -name '*.html' -exec .venv/bin/djade --target-version 6.1 --check {} +
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	DJANGO_SETTINGS_MODULE=tests.settings CHIFFON_PUBLIC_URL=https://chiffon.example.org CHIFFON_TRUST_PROXY=true \
+	  CHIFFON_SECRET_KEY="$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))')" $(PY) manage.py check --deploy --fail-level WARNING
+	@! grep -nE '://' requirements/*.lock || { echo "A lock file names a host." >&2; exit 1; }
+
+# Hashes instead of addresses: the same files serve whatever index a machine uses.
+lock: .venv/.uv-ok
+	$(UV) compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header \
+	  --group embedded --group build pyproject.toml -o requirements/run.lock
+	$(UV) compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header -c requirements/run.lock \
+	  --group embedded --group build --group dev pyproject.toml -o requirements/dev.lock
+
+browser:
+	@sh scripts/ensure-browser
+
+.venv/.uv-ok: requirements/uv.lock scripts/find-python
+	@python=$$(sh scripts/find-python) && { [ -x .venv/bin/python ] || "$$python" -m venv .venv; }
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.lock
+	@touch $@
+
+.venv/.run-ok: .venv/.uv-ok requirements/run.lock
+	@echo "Installing Chiffon into .venv …"
+	@$(UV) install -q --python $(PY) --require-hashes -r requirements/run.lock
+	@$(UV) install -q --python $(PY) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev-ok: .venv/.uv-ok requirements/run.lock requirements/dev.lock
+	@echo "Installing Chiffon and what its tests need into .venv …"
+	@$(UV) install -q --python $(PY) --require-hashes -r requirements/dev.lock
+	@$(UV) install -q --python $(PY) --no-deps --no-build-isolation -e .
+	@touch .venv/.run-ok $@
