@@ -164,7 +164,7 @@ def page(board: Board) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="10">'
         f'<title>{html.escape(board.title)}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/style.css">'
         f"</head><body><main><h1>{html.escape(board.title)}</h1>"
-        f"<p>{count} portal{'' if count == 1 else 's'} watched. Configuration read {html.escape(board.loaded_at)}.</p>"
+        f"<p>{count} portal{'' if count == 1 else 's'} watched. Configuration read {html.escape(board.loaded_at).replace('T', ' ').replace('+00:00', ' UTC')}.</p>"
         f"{listing}</main><footer>Demo stand-in for Uptime Kuma, part of Chiffon's example homelab. "
         'It probes loopback addresses only. <a href="/api/monitors">JSON</a></footer></body></html>'
     )
