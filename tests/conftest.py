@@ -13,6 +13,14 @@ from chiffon_site.embedded import roles
 from tests import servers
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The test database is made only for tests that say so; whoever asks for its address says it that way."""
+    for item in items:
+        if "application_url" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("django_db"):
+            item.add_marker(pytest.mark.django_db)
+
+
 @pytest.fixture(scope="session")
 def embedded_servers() -> Iterator[None]:
     """PostgreSQL and Valkey, started when the first test needs them; pure tests never pay for them."""

@@ -103,7 +103,7 @@ def _folder() -> str:
         )
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise _Bad(f"{path} cannot be written.", "Give it to this account with chown, or set CHIFFON_DATA_DIR.")
-    if path.stat().st_mode & 0o077:
+    if path.stat().st_mode & 0o066:
         raise _Bad(f"{path} is open to other accounts.", f"Run chmod 700 {path}.")
     free = shutil.disk_usage(path).free
     if free < 500 * 1024 * 1024:

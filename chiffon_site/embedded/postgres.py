@@ -6,7 +6,8 @@ import pwd
 import shutil
 import signal
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,30 @@ HOST: Final = "127.0.0.1"
 FORGETFUL: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
+class Account(StrEnum):
+    """Who the server runs as."""
+
+    OWN = "own"  # the account of this process, which is not root
+    NAMESPACE = "namespace"  # root, seen as nobody inside a user namespace
+    NOBODY = "nobody"  # the account nobody, where user namespaces are barred
+
+
+_NAMESPACE: Final = ("unshare", "--user", "--map-user=65534", "--map-group=65534", "--")
+
+
+@cache
+def usual_account() -> Account:
+    """Return who the server can run as on this machine; PostgreSQL refuses root."""
+    if os.geteuid():
+        return Account.OWN
+    works = shutil.which("unshare") is not None and _namespaces_work()
+    return Account.NAMESPACE if works else Account.NOBODY
+
+
+def _namespaces_work() -> bool:
+    return subprocess.run([*_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """One PostgreSQL data directory and where it listens."""
@@ -31,6 +56,7 @@ class Cluster:
     port: int
     password: str
     options: tuple[str, ...] = ()
+    account: Account = field(default_factory=usual_account)
 
     def url(self, user: str = SUPERUSER, password: str | None = None, database: str = "postgres") -> str:
         """Return the address for a role."""
@@ -51,7 +77,7 @@ class Cluster:
         arguments = [str(binaries() / "postgres"), "-D", str(self.folder), "-p", str(self.port)]
         for setting in settings:
             arguments += ["-c", setting]
-        return unroot(arguments)
+        return unroot(arguments, self.account)
 
     def is_ready(self) -> bool:
         """Whether the server lets its superuser in."""
@@ -87,24 +113,16 @@ def major_version() -> str:
     return shown.split()[-1].split(".")[0]
 
 
-_NAMESPACE: Final = ("unshare", "--user", "--map-user=65534", "--map-group=65534", "--")
-
-
-@cache
-def namespaces_work() -> bool:
-    """Whether root may become nobody inside a user namespace of its own."""
-    if not shutil.which("unshare"):
-        return False
-    return subprocess.run([*_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
-
-
-def unroot(command: list[str]) -> list[str]:
-    """Wrap a command so that PostgreSQL, which refuses root, accepts to run it."""
-    if os.geteuid():
-        return command
-    if namespaces_work():
+def unroot(command: list[str], account: Account) -> list[str]:
+    """Wrap a command so that it runs as somebody whom PostgreSQL accepts."""
+    if account is Account.NAMESPACE:
         return [*_NAMESPACE, *command]
-    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--", *command]
+    if account is Account.NOBODY:
+        nobody = pwd.getpwnam("nobody")
+        # Changing the account drops the parent-death signal unless it is kept on purpose.
+        who = (f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", "--pdeathsig=keep")
+        return ["setpriv", *who, "--", *command]
+    return command
 
 
 def prepare(cluster: Cluster) -> bool:
@@ -127,7 +145,7 @@ def prepare(cluster: Cluster) -> bool:
             f"The database folder {folder} was made by PostgreSQL {found[:20]}, but this Chiffon brings {ours}: "
             "start it with the release that made it, and move the data with pg_dump."
         )
-    _own(folder)
+    _own(folder, cluster.account)
     _clear_stale_lock(folder)
     return fresh
 
@@ -142,12 +160,12 @@ def _initialise(cluster: Cluster) -> None:
         fresh.mkdir(mode=0o700, parents=True)
         password_file.touch(mode=0o600)
         password_file.write_text(cluster.password + "\n", encoding="ascii")
-        _own(fresh)
-        _own(password_file)
+        _own(fresh, cluster.account)
+        _own(password_file, cluster.account)
         command = [str(binaries() / "initdb"), "-D", str(fresh), "-U", SUPERUSER, "--auth=scram-sha-256"]
         command += [f"--pwfile={password_file}", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         done = subprocess.run(
-            unroot(command),
+            unroot(command, cluster.account),
             capture_output=True,
             text=True,
             cwd="/",
@@ -165,15 +183,16 @@ def _initialise(cluster: Cluster) -> None:
     fresh.rename(cluster.folder)
 
 
-def _own(path: Path) -> None:
+def _own(path: Path, account: Account) -> None:
     """Give a path to whom the server will run as; root's own where a namespace maps root to nobody."""
-    if os.geteuid():
+    if account is Account.OWN:
         return
-    if namespaces_work():
+    if account is Account.NAMESPACE:
         wanted = (0, 0)
     else:
         nobody = pwd.getpwnam("nobody")
         wanted = (nobody.pw_uid, nobody.pw_gid)
+        path.parent.chmod(path.parent.stat().st_mode | 0o011)  # the data folder lets itself be passed, not read
         for parent in (*path.parents, *binaries().parents):
             if not parent.stat().st_mode & 0o001:
                 raise CannotStart(

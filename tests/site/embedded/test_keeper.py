@@ -37,7 +37,9 @@ class RunningKeeper:
     def __init__(self, logs: Path, tag: str, children: dict[str, list[str]]):
         self.logs, self.tag = logs, tag
         arguments = [sys.executable, "-c", KEEPER, str(logs), json.dumps(children), tag]
-        self.process = subprocess.Popen(arguments, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            arguments, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "started\n"
 
