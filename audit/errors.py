@@ -3,10 +3,15 @@
 AuditError
 ├── UnknownDecision      a type that the table of decisions does not have, or facts that it asks for are missing
 ├── NoTransaction        a record was asked for outside a transaction
-└── NotAllowed           a person may not do this; carries the code and the sentence for page and API
+├── NotAllowed           a person may not do this; carries the code and the sentence for page and API
+├── BadFilter            a question to the trail that cannot be read; each error names its field
+├── InvalidTaskFile      a task's file does not have the documented fields
+└── GitTrailError        the audit repository cannot be written or read now; trying again later may help
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class AuditError(Exception):
@@ -34,3 +39,25 @@ class NotAllowed(AuditError):
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence
+
+
+class BadFilter(AuditError):
+    """A question to the trail that cannot be read. `errors` are {"loc": [field], "msg": sentence}."""
+
+    code = "bad_filter"
+
+    def __init__(self, errors: Sequence[dict[str, object]]) -> None:
+        super().__init__(" ".join(str(error["msg"]) for error in errors))
+        self.errors = list(errors)
+
+
+class InvalidTaskFile(AuditError):
+    """A task's file does not have the documented fields."""
+
+    code = "invalid_task_file"
+
+
+class GitTrailError(AuditError):
+    """The audit repository cannot be written or read now. Nothing is lost: whoever asked asks again."""
+
+    code = "git_trail"

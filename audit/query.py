@@ -1,0 +1,293 @@
+"""Questions to the trail: filters as people and programs write them, paged by key; the story of a trace; one task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+from uuid import UUID
+
+from django.db import OperationalError, transaction
+from django.db.models import Q, QuerySet
+
+from audit import git_trail, links
+from audit.decisions import DECISIONS
+from audit.errors import BadFilter, GitTrailError
+from audit.git_trail import TaskCommit
+from audit.links import TaskRow
+from audit.models import DecisionRecord
+
+PAGE: Final = 50
+STORY: Final = 300
+MOST: Final = 500
+LONGEST: Final = 200  # characters of one filter's value
+FIELDS: Final = ("trace_id", "type", "actor", "subject", "service", "since", "until", "q")
+
+# Families of types as people look for them; `type` takes one of these words, a type, or the part before its dot.
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "requests": tuple(name for name in DECISIONS if name.startswith("request.")),
+    "approvals": ("plan.approved", "plan.rejected", "plan.decision_refused"),
+    "routing": ("step.routed", "step.blocked"),
+    "failures": (
+        *(name for name, known in DECISIONS.items() if known.tone == "bad"),
+        "attempt.interrupted",
+        "attempt.retry_scheduled",
+        "step.retried",
+    ),
+    "configuration": tuple(
+        name for name in DECISIONS if name.split(".")[0] in {"policy", "agent", "playbooks", "setting"}
+    ),
+    "sign-ins": tuple(name for name in DECISIONS if name.split(".")[0] in {"person", "token"}),
+    "people": tuple(name for name, known in DECISIONS.items() if known.tone == "you"),
+}
+_KINDS: Final = frozenset(
+    {"request", "plan", "revision", "step", "attempt", "agent", "approval", "policy", "person"}
+) | {
+    "record",
+    "task",
+    "commit",
+    "token",
+    "job",
+    "repository",
+    "playbook",
+    "session",
+    "trace",
+}
+_KIND_AND_ID: Final = re.compile(r"([a-z_]{2,32}):(.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFilter:
+    """What a reader asks the trail for. Empty fields ask for everything."""
+
+    trace_id: UUID | None = None
+    types: tuple[str, ...] = ()
+    actor: str = ""
+    subject_kind: str = ""
+    subject_id: str = ""
+    service: str = ""
+    since: datetime | None = None
+    until: datetime | None = None  # not included
+    words: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it asks for everything."""
+        return self == RecordFilter()
+
+    def apply(self, records: QuerySet[DecisionRecord]) -> QuerySet[DecisionRecord]:
+        """The records that fit."""
+        if self.trace_id:
+            records = records.filter(trace_id=self.trace_id)
+        if self.types:
+            records = records.filter(type__in=self.types)
+        if self.actor:
+            records = records.filter(actor=self.actor)
+        if self.subject_id:
+            kinds = [self.subject_kind] if self.subject_kind else sorted(_KINDS | links.kinds())
+            records = records.filter(subject_kind__in=kinds, subject_id=self.subject_id)
+        elif self.subject_kind:
+            records = records.filter(subject_kind=self.subject_kind)
+        if self.service:
+            records = records.filter(service=self.service)
+        if self.since:
+            records = records.filter(at__gte=self.since)
+        if self.until:
+            records = records.filter(at__lt=self.until)
+        for word in self.words:
+            records = records.filter(_about(word))
+        return records
+
+
+def parse_filter(values: Mapping[str, str]) -> RecordFilter:
+    """Read the filter fields from query parameters. Raises BadFilter naming every field that cannot be read.
+
+    `type` is a type, a family such as `plan`, or one of GROUPS, several separated by commas. `subject` is `kind:id`,
+    an id, or a kind. `since` and `until` are RFC 3339 times or days in UTC; a day as `until` is included.
+    """
+    errors: list[dict[str, object]] = []
+    given: dict[str, str] = {}
+    for name in FIELDS:
+        value = values.get(name, "").strip()
+        if len(value) > LONGEST or "\0" in value or not value.isprintable():
+            errors.append(_wrong(name, f"{name} must be printable text of at most {LONGEST} characters."))
+        elif value:
+            given[name] = value
+    trace_id = None
+    if "trace_id" in given:
+        try:
+            trace_id = UUID(given["trace_id"])
+        except ValueError:
+            errors.append(_wrong("trace_id", "trace_id must be a UUID."))
+    kind, subject_id = _subject(given.get("subject", ""))
+    since = _moment("since", given.get("since", ""), errors)
+    until = _moment("until", given.get("until", ""), errors, whole_day=True)
+    if since and until and since >= until:
+        errors.append(_wrong("until", "until must be later than since."))
+    types = _types(given.get("type", ""), errors)
+    if errors:
+        raise BadFilter(errors)
+    return RecordFilter(
+        trace_id=trace_id,
+        types=types,
+        actor=given.get("actor", ""),
+        subject_kind=kind,
+        subject_id=subject_id,
+        service=given.get("service", ""),
+        since=since,
+        until=until,
+        words=tuple(given.get("q", "").split()[:8]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of records and the sequence numbers to go on from; None: there is nothing further."""
+
+    records: list[DecisionRecord]
+    older: int | None = None
+    newer: int | None = None
+
+
+def find_records(
+    wanted: RecordFilter, *, before: int | None = None, after: int | None = None, limit: int = PAGE
+) -> Page:
+    """The newest records that fit, newest first; `before` and `after` are sequence numbers that pages go on from.
+
+    Nothing is counted, so a page costs the same behind a thousand records and behind a hundred million. Raises
+    BadFilter if the search takes longer than a page may.
+    """
+    limit = max(1, min(limit, MOST))
+    fitting = wanted.apply(DecisionRecord.objects.all())
+    if after is not None:
+        rows = _run(fitting.filter(sequence__gt=after).order_by("sequence")[: limit + 1])
+        more, rows = len(rows) > limit, rows[:limit][::-1]
+        return Page(rows, older=rows[-1].sequence if rows else None, newer=rows[0].sequence if more else None)
+    if before is not None:
+        fitting = fitting.filter(sequence__lt=before)
+    rows = _run(fitting.order_by("-sequence")[: limit + 1])
+    more, rows = len(rows) > limit, rows[:limit]
+    return Page(
+        rows,
+        older=rows[-1].sequence if more else None,
+        newer=rows[0].sequence if rows and before is not None else None,
+    )
+
+
+def find_record(sequence: int) -> DecisionRecord | None:
+    """One record by its number, or None."""
+    return DecisionRecord.objects.filter(sequence=sequence).first() if 0 < sequence < 1 << 63 else None
+
+
+def parse_sequence(text: str, name: str = "before") -> int | None:
+    """A sequence number from a query parameter, None for no text. Raises BadFilter."""
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise BadFilter([_wrong(name, f"{name} must be the number of a record.")])
+    return int(text)
+
+
+def timeline(trace_id: UUID, *, after: int = 0, limit: int = STORY) -> Page:
+    """The records of a trace, oldest first; `newer` is the number to go on after."""
+    rows = list(DecisionRecord.objects.filter(trace_id=trace_id, sequence__gt=after).order_by("sequence")[: limit + 1])
+    more, rows = len(rows) > limit, rows[:limit]
+    return Page(rows, older=None, newer=rows[-1].sequence if more else None)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStory:
+    """All that is known about a task: its row, the records about it (oldest first), and its file in git."""
+
+    task_id: UUID
+    row: TaskRow | None
+    records: list[DecisionRecord] = field(default_factory=list)
+    commit: TaskCommit | None = None
+    commit_problem: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything at all is known about it."""
+        return bool(self.row or self.records or self.commit)
+
+
+def task_story(task_id: UUID) -> TaskStory:
+    """What is known about a task, from the database and from git. Trouble with git is told, not raised."""
+    row = links.task_row(task_id)
+    subjects = {("task", str(task_id)), ("step", str(task_id)), *(row.subjects if row else ())}
+    records = records_about(subjects)
+    hint = next((str(r.metadata.get("commit", "")) for r in reversed(records) if r.type == "task.committed"), "")
+    try:
+        return TaskStory(task_id, row, records, git_trail.find_task(task_id, hint=hint))
+    except GitTrailError as error:
+        return TaskStory(task_id, row, records, None, str(error))
+
+
+def records_about(subjects: Iterable[tuple[str, str]], *, limit: int = STORY) -> list[DecisionRecord]:
+    """The records about any of these subjects, oldest first, at most the newest `limit` of them."""
+    ids: dict[str, list[str]] = {}
+    for kind, id_ in subjects:
+        ids.setdefault(kind, []).append(id_)
+    fits = Q(pk__in=[])
+    for kind, of_kind in ids.items():
+        fits |= Q(subject_kind=kind, subject_id__in=of_kind)
+    return list(DecisionRecord.objects.filter(fits).order_by("-sequence")[:limit])[::-1]
+
+
+def _about(word: str) -> Q:
+    """A UUID is looked up in the indexed columns; other words are searched in the stored text."""
+    try:
+        id_ = UUID(word)
+    except ValueError:
+        # The stored text is JSON, so what JSON escapes is escaped before it is compared.
+        escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+        return Q(canonical__icontains=escaped)
+    return Q(trace_id=id_) | Q(plan_id=id_) | Q(subject_kind__in=sorted(_KINDS | links.kinds()), subject_id=str(id_))
+
+
+def _run(records: QuerySet[DecisionRecord]) -> list[DecisionRecord]:
+    try:
+        with transaction.atomic():  # a savepoint, so that a search that is cut off spoils nothing around it
+            return list(records)
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != "57014":
+            raise
+        sentence = "The search took too long. Narrow it by time, person, service or trace."
+        raise BadFilter([_wrong("q", sentence)]) from error
+
+
+def _types(text: str, errors: list[dict[str, object]]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        family = [name for name in DECISIONS if name.startswith(f"{word}.")]
+        fits = GROUPS.get(word) or ([word] if word in DECISIONS else family)
+        if not fits:
+            errors.append(_wrong("type", f"No decision type is called {word!r}."))
+        found |= dict.fromkeys(fits)
+    return tuple(found)
+
+
+def _subject(text: str) -> tuple[str, str]:
+    if split := _KIND_AND_ID.fullmatch(text):
+        return split[1], split[2]
+    return (text, "") if text in _KINDS | links.kinds() else ("", text)
+
+
+def _moment(name: str, text: str, errors: list[dict[str, object]], *, whole_day: bool = False) -> datetime | None:
+    if not text:
+        return None
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            day = datetime.combine(date.fromisoformat(text), time(), UTC)
+            return day + timedelta(days=1) if whole_day else day
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        errors.append(_wrong(name, f"{name} must be a day such as 2026-11-19 or a time such as 2026-11-19T13:00:00Z."))
+        return None
+
+
+def _wrong(name: str, sentence: str) -> dict[str, object]:
+    return {"loc": [name], "msg": sentence}
