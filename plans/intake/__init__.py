@@ -1,0 +1,1 @@
+"""From words to a decomposition. May know agents.playbooks; knows nothing of Django, planning or approval."""
