@@ -6,7 +6,7 @@ from typing import Final
 import psycopg
 from psycopg import sql
 
-from audit.conf import APPEND_ONLY_TABLES
+from audit.tables import APPEND_ONLY_TABLES
 
 OWNER: Final = "chiffon_owner"
 APPLICATION: Final = "chiffon_app"

@@ -33,6 +33,7 @@ class Valkey:
             f"appendonly {'yes' if self.durable else 'no'}",
             "appendfsync everysec",
             'save ""',
+            "set-proc-title no",  # rewriting the title wipes the environment, by which the keeper knows its own
             "maxmemory-policy noeviction",
             f"requirepass {self.password}",
         ]

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from audit.conf import APPEND_ONLY_TABLES
+from audit.tables import APPEND_ONLY_TABLES
 from chiffon_site.embedded import roles
 
 
