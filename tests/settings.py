@@ -11,3 +11,4 @@ from chiffon_site.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+DATABASES["default"]["ENGINE"] = "tests.database"  # noqa: F405 - can be emptied between tests

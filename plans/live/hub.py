@@ -1,0 +1,171 @@
+"""Readers of one process: they share one ear for the bell, and one reading serves all who stand at the same place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 5.0  # how long news waits when its ring was lost
+KEPT_READINGS: Final = 8
+CONNECT_SECONDS: Final = 3.0
+DATABASE_THREADS: Final = 4
+
+# Bounds the connections that all live readers of this process may hold together.
+_threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="live")
+
+
+async def in_thread[T](function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Run what asks the database, on one of the few threads that live readers have."""
+    run = database_sync_to_async(function, thread_sensitive=False, executor=_threads)
+    result: T = await run(*args, **kwargs)
+    return result
+
+
+@dataclass(slots=True)
+class _Reading:
+    generation: int
+    task: asyncio.Task[Any]
+
+
+class Hub:
+    """All readers of one group in this process."""
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+        self.readings_made = 0
+        self.generation = 0
+        self._bells: set[asyncio.Event] = set()
+        self._readings: OrderedDict[object, _Reading] = OrderedDict()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def join(self) -> asyncio.Event:
+        """One more reader, and the event that is set whenever it is worth looking."""
+        bell = asyncio.Event()
+        self._bells.add(bell)
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look_now_and_then())]
+        return bell
+
+    async def leave(self, bell: asyncio.Event) -> bool:
+        """One reader less; True if it was the last."""
+        self._bells.discard(bell)
+        if self._bells:
+            return False
+        tasks, self._tasks = self._tasks, []
+        for task in [*tasks, *(reading.task for reading in self._readings.values())]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._readings.clear()
+        return not self._bells
+
+    def wake(self) -> None:
+        """Let every reader look."""
+        self.generation += 1
+        for bell in self._bells:
+            bell.set()
+
+    async def read[T](self, key: object, function: Callable[..., T], *args: Any) -> T:
+        """The answer of `function(*args)`, which is asked once for all readers with the same key since the last ring.
+
+        An answer with something in it stays good after a ring, as long as it is among the last few.
+        """
+        known = self._readings.get(key)
+        if known is None or _failed(known.task) or (known.generation < self.generation and not _is_settled(known.task)):
+            self.readings_made += 1
+            known = _Reading(self.generation, asyncio.create_task(in_thread(function, *args)))
+            known.task.add_done_callback(_note_error)
+            self._readings[key] = known
+            while len(self._readings) > KEPT_READINGS:
+                self._readings.popitem(last=False)
+        answer: T = await asyncio.shield(known.task)  # one reader that leaves must not take it from the others
+        return answer
+
+    async def _look_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self.wake()
+
+    async def _listen(self) -> None:
+        """Hear rings. Without a broker nothing is heard, and readers look now and then."""
+        pause = 0.5
+        while True:
+            layer = get_channel_layer()
+            if layer is None:
+                return
+            try:
+                channel = await asyncio.wait_for(layer.new_channel(), CONNECT_SECONDS)
+                await asyncio.wait_for(layer.group_add(self.group, channel), CONNECT_SECONDS)
+                self.wake()  # what rang before the ear was open
+                pause = 0.5
+                try:
+                    while True:
+                        await layer.receive(channel)
+                        self.wake()
+                finally:
+                    await asyncio.shield(asyncio.wait_for(layer.group_discard(self.group, channel), CONNECT_SECONDS))
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                log.warning("Live readers of %s hear no bell and look every %g s: %r", self.group, LOOK_SECONDS, error)
+                await asyncio.sleep(pause + random.random())  # noqa: S311 - spreads reconnects, decides nothing
+                pause = min(pause * 2, 10)
+
+
+def _is_settled(task: asyncio.Task[Any]) -> bool:
+    """Whether the answer can only be the same when it is asked again."""
+    return task.done() and not _failed(task) and bool(getattr(task.result(), "settled", False))
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _note_error(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # its readers raise it; nobody may be left to do so
+
+
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Hub]] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def following(group: str) -> AsyncIterator[tuple[Hub, asyncio.Event]]:
+    """Be one of a group's readers: the hub to read through, and the event to wait for."""
+    hubs = _hubs.setdefault(asyncio.get_running_loop(), {})
+    hub = hubs.get(group) or hubs.setdefault(group, Hub(group))
+    bell = hub.join()
+    bell.set()
+    try:
+        yield hub, bell
+    finally:
+        if await hub.leave(bell) and hubs.get(group) is hub:
+            del hubs[group]
+
+
+async def heard(bell: asyncio.Event, seconds: float) -> bool:
+    """Wait for the bell; False if it did not ring in time. The bell is quiet again afterwards."""
+    try:
+        await asyncio.wait_for(bell.wait(), seconds)
+    except TimeoutError:
+        return False
+    bell.clear()
+    return True
+
+
+def as_text(item: dict[str, Any]) -> str:
+    """One event as it goes over the wire."""
+    return json.dumps(item, ensure_ascii=False, separators=(",", ":"))
