@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from agents.supervisor.program import main
 
-sys.exit(main())
+code = main()
+sys.stdout.flush()
+os._exit(code)  # nothing is left to tidy, and somebody waits for us to be gone
