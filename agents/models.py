@@ -132,7 +132,7 @@ class Job(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=64)
-    key = models.CharField(max_length=200, default="", help_text="At most one unfinished job of a kind per key.")
+    key = models.CharField(max_length=200, default="", help_text="At most one job of a kind waits per key.")
     payload = models.JSONField(default=dict)
     status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.DUE)
     priority = models.SmallIntegerField(default=3)
@@ -156,9 +156,9 @@ class Job(models.Model):
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                name="one_unfinished_job_per_key",
+                name="one_waiting_job_per_key",
                 fields=["kind", "key"],
-                condition=Q(status__in=["due", "sent", "running"]) & ~Q(key=""),
+                condition=Q(status__in=["due", "sent"]) & ~Q(key=""),
             ),
         ]
         triggers: ClassVar = [

@@ -25,11 +25,12 @@ class FailureMode(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How one attempt ended. `unknown` is not here: only the engine may conclude it."""
+    """How one attempt ended. Interrupted: its processes are gone, and what they did is not fully known."""
 
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,9 @@ class Approval(models.Model):
                 name="four_eyes_forbids_approving_ones_own_request",
                 condition=Q(four_eyes=False) | Q(decision="rejected") | ~Q(approver=F("requester")),
             ),
-            models.UniqueConstraint(name="one_answer_per_person_and_revision", fields=["revision", "approver"]),
+            models.UniqueConstraint(
+                name="one_answer_of_a_kind_per_person_and_revision", fields=["revision", "approver", "decision"]
+            ),
         ]
         triggers: ClassVar = [
             pgtrigger.Protect(name="approval_is_final", operation=pgtrigger.Update | pgtrigger.Delete),

@@ -42,6 +42,7 @@ class Attempt(models.Model):
     services_touched = models.JSONField(default=list)
     line_count = models.PositiveIntegerField(default=0, help_text="How many output lines are stored; the next is +1.")
     lines_sha256 = models.CharField(max_length=64, default="", help_text="Over all lines, once the output has ended.")
+    audit_commit = models.CharField(max_length=64, default="", help_text="The commit of the audit repository.")
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -51,6 +52,11 @@ class Attempt(models.Model):
         indexes: ClassVar = [
             models.Index(F("priority").desc(), F("next_at"), name="attempt_due", condition=Q(status="due")),
             models.Index(fields=["sent_at"], name="attempt_sent", condition=Q(status="sent")),
+            models.Index(
+                fields=["finished_at"],
+                name="attempt_not_in_git",
+                condition=Q(status__in=["completed", "failed", "cancelled", "interrupted"], audit_commit=""),
+            ),
             models.Index(fields=["lease_until"], name="attempt_running", condition=Q(status="running")),
             models.Index(fields=["agent"], name="attempt_on_agent", condition=Q(status__in=["due", "sent", "running"])),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import pgtrigger
@@ -12,6 +13,7 @@ from django.db.models.functions import Now
 
 from audit.db import NextVal
 from audit.ids import uuid7
+from plans.digest import STEP_FIELDS, step_content
 from plans.enums import Complexity, OnFailure, Risk, Stage, StepStatus
 from plans.lifecycle_tables import STAGE_TRANSITIONS, STEP_TRANSITIONS, moves
 
@@ -178,6 +180,11 @@ class Step(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    def approved_content(self, depends_on: Iterable[str]) -> dict[str, Any]:
+        """What the digest covers of this step, given the keys of the steps it depends on."""
+        fields = {name: getattr(self, name) for name in STEP_FIELDS if name != "depends_on"}
+        return step_content({**fields, "on_failure": str(self.on_failure), "depends_on": sorted(depends_on)})
 
     @property
     def retry_attempts(self) -> int:

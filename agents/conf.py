@@ -1,0 +1,12 @@
+"""This app's knobs, with names, types and reasons. Times are seconds on the database's clock."""
+
+from __future__ import annotations
+
+from typing import Final
+
+BEAT_SECONDS: Final = 10
+SILENT_SECONDS: Final = 90  # after this an agent is offline
+JOB_LEASE_SECONDS: Final = 120
+JOB_TRIES: Final = 8
+DUE_CHANNEL: Final = "chiffon_due"  # what dispatchers listen on
+JOB_QUEUE: Final = "jobs"

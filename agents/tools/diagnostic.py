@@ -1,0 +1,165 @@
+"""Real tools for trying a policy, an agent or a deployment. Any type of agent offers them; a setting turns them off."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agents.protocol import FailureMode, Outcome, ResourcesUsed, WorkRequest, WorkResult
+from agents.tools.base import Tool, ToolContext
+
+_PAUSE: Final = 0.1  # seconds between two looks at whether to stop
+_STOPPED: Final = WorkResult(Outcome.CANCELLED, summary="Stopped when asked to.")
+
+
+class _Input(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class _Diagnostic:
+    """What the diagnostic tools have in common."""
+
+    version: ClassVar[str] = "1"
+    work_type: ClassVar[str] = "diagnostic"
+    agent_types: ClassVar[frozenset[str]] = frozenset()
+    idempotent: ClassVar[bool] = True
+
+
+def _pause(seconds: float, context: ToolContext) -> bool:
+    """Wait, and keep the lease; False as soon as the attempt must stop."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if context.cancelled() or not context.beat():
+            return False
+        time.sleep(min(left, _PAUSE))
+    return True
+
+
+def _done(started: float, output: dict[str, Any], summary: str) -> WorkResult:
+    wall = round(time.monotonic() - started, 6)
+    return WorkResult(Outcome.COMPLETED, output=output, summary=summary, resources=ResourcesUsed(wall_seconds=wall))
+
+
+class NoopInput(_Input):
+    """Nothing is needed."""
+
+
+class Noop(_Diagnostic):
+    """Does nothing, successfully."""
+
+    name: ClassVar[str] = "diagnostic.noop"
+    description: ClassVar[str] = "Does nothing, successfully: for trying a policy or an agent."
+    input_model: ClassVar[type[BaseModel]] = NoopInput
+
+    def run(self, request: WorkRequest, context: ToolContext) -> WorkResult:
+        """Answer at once."""
+        return _done(time.monotonic(), {}, "Did nothing, as asked.")
+
+
+class EchoInput(_Input):
+    """What to say."""
+
+    value: Any = Field(description="Any JSON value; it comes back as the output.")
+
+
+class Echo(_Diagnostic):
+    """Says its input."""
+
+    name: ClassVar[str] = "diagnostic.echo"
+    description: ClassVar[str] = "Answers the value it was given, and says it as one line of output."
+    input_model: ClassVar[type[BaseModel]] = EchoInput
+
+    def run(self, request: WorkRequest, context: ToolContext) -> WorkResult:
+        """Say the value and answer it."""
+        value = request.input["value"]
+        context.line("stdout", value if isinstance(value, str) else repr(value))
+        return _done(time.monotonic(), {"value": value}, "Said the value it was given.")
+
+
+class SleepInput(_Input):
+    """How long to sleep."""
+
+    seconds: float = Field(ge=0, le=86_400, description="How long, in seconds.", strict=False)
+
+
+class Sleep(_Diagnostic):
+    """Waits for a while."""
+
+    name: ClassVar[str] = "diagnostic.sleep"
+    description: ClassVar[str] = "Waits for a while and stops at once when asked to."
+    input_model: ClassVar[type[BaseModel]] = SleepInput
+
+    def run(self, request: WorkRequest, context: ToolContext) -> WorkResult:
+        """Wait, keeping the lease."""
+        started, seconds = time.monotonic(), float(request.input["seconds"])
+        if seconds > request.timeout_seconds:
+            _pause(request.timeout_seconds, context)
+            return WorkResult.failed(FailureMode.RESOURCE, f"Took longer than its {request.timeout_seconds:g} s.")
+        if not _pause(seconds, context):
+            return _STOPPED
+        return _done(started, {"seconds": seconds}, f"Slept for {seconds:g} s.")
+
+
+class FailInput(_Input):
+    """How often to fail, and how."""
+
+    times: int = Field(default=1, ge=0, le=1000, description="Fails while the attempt's number is not above this.")
+    failure_mode: str = Field(
+        default="system", pattern=f"^({'|'.join(FailureMode)})$", description="Whose trouble it is."
+    )
+    transient: bool = Field(default=True, description="Whether trying again can help.")
+
+
+class Fail(_Diagnostic):
+    """Fails a given number of times."""
+
+    name: ClassVar[str] = "diagnostic.fail"
+    description: ClassVar[str] = "Fails while the attempt's number is at most `times`, then succeeds."
+    input_model: ClassVar[type[BaseModel]] = FailInput
+
+    def run(self, request: WorkRequest, context: ToolContext) -> WorkResult:
+        """Fail or succeed by the number of the attempt."""
+        wanted = FailInput.model_validate(request.input)
+        if request.number <= wanted.times:
+            return WorkResult.failed(
+                FailureMode(wanted.failure_mode),
+                f"Failed on purpose, try {request.number} of {wanted.times} that fail.",
+                transient=wanted.transient,
+            )
+        return _done(time.monotonic(), {"failed_before": request.number - 1}, "Succeeded after failing on purpose.")
+
+
+class LinesInput(_Input):
+    """How many lines to say, and how fast."""
+
+    count: int = Field(ge=0, le=1_000_000, description="How many lines.")
+    per_second: float = Field(
+        default=0, ge=0, le=1_000_000, strict=False, description="How fast; 0 is as fast as it goes."
+    )
+
+
+class Lines(_Diagnostic):
+    """Says many lines."""
+
+    name: ClassVar[str] = "diagnostic.lines"
+    description: ClassVar[str] = "Says numbered lines of output, at a chosen rate."
+    input_model: ClassVar[type[BaseModel]] = LinesInput
+
+    def run(self, request: WorkRequest, context: ToolContext) -> WorkResult:
+        """Say the lines in order."""
+        started = time.monotonic()
+        wanted = LinesInput.model_validate(request.input)
+        for number in range(1, wanted.count + 1):
+            context.line("stdout", f"line {number} of {wanted.count}")
+            if number % 100 == 0 and (context.cancelled() or not context.beat()):
+                return _STOPPED
+            if wanted.per_second:
+                ahead = started + number / wanted.per_second - time.monotonic()
+                if ahead > 0 and not _pause(ahead, context):
+                    return _STOPPED
+        return _done(started, {"count": wanted.count}, f"Said {wanted.count} lines.")
+
+
+DIAGNOSTIC_TOOLS: Final[tuple[Tool, ...]] = (Noop(), Echo(), Sleep(), Fail(), Lines())

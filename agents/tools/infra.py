@@ -1,0 +1,120 @@
+"""The infra agent's tool: PlaybookExecutor runs an approved playbook with ansible-runner, under a supervisor."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, ClassVar
+
+from django.conf import settings
+from pydantic import BaseModel, ConfigDict, Field
+
+from agents.playbooks.runner import PlaybookOutcome, PlaybookRun, RunStatus, TaskProgress, run_playbook
+from agents.protocol import Failure, FailureMode, Outcome, WorkRequest, WorkResult
+from agents.tools.base import Stream, ToolContext
+
+_OUTCOMES = {
+    RunStatus.COMPLETED: Outcome.COMPLETED,
+    RunStatus.FAILED: Outcome.FAILED,
+    RunStatus.TIMEOUT: Outcome.FAILED,
+    RunStatus.CANCELLED: Outcome.CANCELLED,
+    RunStatus.LOST: Outcome.INTERRUPTED,
+}
+
+
+class PlaybookInput(BaseModel):
+    """Which playbook, with which variables."""
+
+    model_config = ConfigDict(extra="forbid")
+    playbook: str = Field(description="The playbook's id or path in the catalogue.")
+    variables: dict[str, Any] = Field(default_factory=dict, description="Values for the playbook's variables.")
+
+
+class PlaybookExecutor:
+    """Runs a playbook of the approved commit and tells every task as it happens."""
+
+    name: ClassVar[str] = "ansible.playbook"
+    version: ClassVar[str] = "1"
+    description: ClassVar[str] = "Runs a playbook from the approved commit, with live output and statistics per host."
+    work_type: ClassVar[str] = "playbook"
+    agent_types: ClassVar[frozenset[str]] = frozenset({"infra"})
+    idempotent: ClassVar[bool] = False  # an interrupted play may have changed something: a person looks first
+    input_model: ClassVar[type[BaseModel]] = PlaybookInput
+
+    def run(self, request: WorkRequest, context: ToolContext) -> WorkResult:
+        """Export the approved commit, run the playbook, and say how it went."""
+        wanted = request.playbook
+        if wanted is None:
+            return WorkResult.failed(FailureMode.USER, "The step names no playbook.")
+        context.event("agent_thinking", {"text": f"Exports commit {wanted.commit[:8]} and checks its tree hash."})
+        run = PlaybookRun(
+            repository=wanted.repository,
+            commit=wanted.commit,
+            tree=wanted.tree,
+            playbook=wanted.path,
+            inventory=wanted.inventory,
+            tag=f"{request.attempt_id}:{request.token}",
+            timeout_seconds=request.timeout_seconds,
+            extra_vars=request.input,
+            limit=wanted.limit,
+            tags=wanted.tags,
+            environment={"CHIFFON_SANDBOX": str(settings.CHIFFON_SANDBOX)},
+        )
+        return _result(run_playbook(run, _Teller(context)), wanted.path)
+
+
+class _Teller:
+    """A run's context: hands lines on as they come, and keeps what was reached."""
+
+    def __init__(self, context: ToolContext) -> None:
+        self._context = context
+        self.beat = context.beat
+        self.cancelled = context.cancelled
+
+    def line(self, stream: Stream, text: str) -> None:
+        self._context.line(stream, text)
+
+    def progress(self, progress: TaskProgress) -> None:
+        """Tasks are shown by Ansible's own lines; what was reached is kept in the outcome."""
+
+
+def _result(outcome: PlaybookOutcome, path: str) -> WorkResult:
+    failure = outcome.failure
+    if failure and outcome.status is RunStatus.TIMEOUT:  # it may have changed something: trying again is for a person
+        failure = Failure(failure.mode, failure.message, transient=False)
+    return WorkResult(
+        outcome=_OUTCOMES[outcome.status],
+        output={
+            "changed": outcome.changed,
+            "changed_hosts": sum(bool(host.get("changed")) for host in outcome.stats.values()),
+            "hosts": outcome.stats,
+            "stats": outcome.custom_stats,
+            "tasks": [_told(task) for task in outcome.tasks[:500]],
+        },
+        summary=_summary(outcome, path),
+        failure=None if outcome.status is RunStatus.COMPLETED else failure,
+        resources=outcome.resources,
+        services_touched=(),
+        progress={
+            "task": outcome.last_task,
+            "tasks_done": outcome.tasks_reached,
+            "hosts": outcome.stats,
+            "failed": [_told(task) for task in outcome.failed_tasks[:20]],
+        },
+    )
+
+
+def _told(task: TaskProgress) -> dict[str, Any]:
+    return {"task": task.task, "host": task.host, "status": task.status, "items": task.items, "message": task.message}
+
+
+def _summary(outcome: PlaybookOutcome, path: str) -> str:
+    """One sentence: what changed, or that nothing had to."""
+    if outcome.status is not RunStatus.COMPLETED:
+        return outcome.failure.message if outcome.failure else f"{path} ended as {outcome.status}."
+    figures: Counter[str] = Counter()
+    for host in outcome.stats.values():
+        figures.update(host)
+    hosts = f"{len(outcome.stats)} host{'s' if len(outcome.stats) != 1 else ''}"
+    if not outcome.changed:
+        return f"Nothing had to change: {figures['ok']} tasks ok on {hosts}."
+    return f"{outcome.changed} of {figures['ok']} tasks changed something on {hosts}."

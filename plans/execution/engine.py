@@ -1,0 +1,194 @@
+"""From one state of a plan to the next: find what is ready, route it, and settle the plan when nothing is left.
+
+Everything here runs inside the caller's transaction and touches only the steps that changed, never the whole plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import F
+from django.db.models.functions import Now
+
+from agents import jobs
+from agents.conf import DUE_CHANNEL
+from audit import trail
+from audit.trail import requires_transaction
+from plans import lifecycle
+from plans.enums import DECIDED_STEPS, Stage, StepStatus
+from plans.execution import fleet
+from plans.models import Attempt, Dependency, Plan, Step
+
+
+@requires_transaction
+def start(plan: Plan) -> None:
+    """Make the first steps of an approved plan due; the others wait for the ones before them."""
+    steps = list(Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number).order_by("index"))
+    names = _upstream_names(steps)
+    for step in steps:
+        if step.unmet:
+            lifecycle.move_step(step, to=StepStatus.WAITING, waiting_for=f"after {names[step.pk]}")
+    make_due(plan, [step for step in steps if not step.unmet], because="Nothing it depends on is left.")
+
+
+@requires_transaction
+def make_due(
+    plan: Plan,
+    steps: Sequence[Step],
+    *,
+    because: str,
+    after: timedelta | None = None,
+    excluded: Iterable[str] = (),
+) -> list[Attempt]:
+    """Give each step another attempt, routed now if an agent has room, and ring for the dispatchers.
+
+    `after` delays the attempt (a back-off): then an agent is only chosen when it is due.
+    """
+    if not steps:
+        return []
+    made = []
+    for step in steps:
+        step.attempts_made += 1
+        Step.objects.filter(pk=step.pk).update(attempts_made=step.attempts_made)
+        made.append(
+            Attempt(
+                step=step,
+                plan=plan,
+                number=step.attempts_made,
+                priority=plan.priority,
+                expects_token=step.token,
+                because=because,
+                next_at=Now() + (after or timedelta()),
+            )
+        )
+    Attempt.objects.bulk_create(made)
+    if after:
+        seconds = round(after.total_seconds(), 1)
+        for step, attempt in zip(steps, made, strict=True):
+            lifecycle.move_step(step, to=StepStatus.WAITING, waiting_for=f"try {attempt.number} in {seconds:g} s")
+    else:
+        route(made, excluded=excluded)
+    ring()
+    return made
+
+
+@requires_transaction
+def route(attempts: Sequence[Attempt], *, excluded: Iterable[str] = ()) -> int:
+    """Choose an agent for each due attempt; what nobody can take now waits and says for what. How many were routed."""
+    if not attempts:
+        return 0
+    choices = fleet.choose(attempts, excluded=frozenset(excluded))
+    routed = 0
+    for attempt, (agent, choice) in zip(attempts, choices, strict=True):
+        step = attempt.step
+        if agent is None:
+            if step.waiting_for != choice.reason or step.status != StepStatus.WAITING:
+                Attempt.objects.filter(pk=attempt.pk).update(routing=choice.to_json())
+                _wait(step, choice.reason)
+            continue
+        if not Attempt.objects.filter(pk=attempt.pk, status="due").update(agent=agent, routing=choice.to_json()):
+            continue
+        attempt.agent = agent
+        if step.status != StepStatus.READY:
+            lifecycle.move_step(step, to=StepStatus.READY)
+        trail.record(
+            "step.routed",
+            subject=("step", step.pk),
+            plan_id=attempt.plan_id,
+            trace_id=attempt.plan.trace_id,
+            service=step.service,
+            reason=choice.reason,
+            alternatives=choice.candidates,
+            step=step.key,
+            agent=agent.name,
+            score=choice.score,
+            attempt=attempt.number,
+        )
+        routed += 1
+    return routed
+
+
+def _wait(step: Step, reason: str) -> None:
+    if step.status == StepStatus.WAITING:
+        Step.objects.filter(pk=step.pk, status=StepStatus.WAITING).update(waiting_for=reason)
+        step.waiting_for = reason
+        lifecycle.emit_step(step, was=StepStatus.WAITING)
+    else:
+        lifecycle.move_step(step, to=StepStatus.WAITING, waiting_for=reason)
+
+
+@requires_transaction
+def release_successors(plan: Plan, step: Step) -> list[Attempt]:
+    """A step completed: count it off at the steps after it, and make due those that wait for nothing more."""
+    downstream = list(step.downstream_edges.order_by("downstream_id").values_list("downstream_id", flat=True))
+    if not downstream:
+        return []
+    # One statement, rows locked in key order, so that two finishing steps can not wait for each other.
+    Step.objects.filter(pk__in=downstream, unmet__gt=0).update(unmet=F("unmet") - 1)
+    free = Step.objects.filter(pk__in=downstream, unmet=0, status=StepStatus.WAITING).order_by("index")
+    return make_due(plan, list(free), because=f"{step.key} completed.")
+
+
+@requires_transaction
+def settle(plan: Plan) -> bool:
+    """End an executing plan in which nothing runs or can start any more. Whether it ended."""
+    steps = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number)
+    live = Attempt.objects.filter(plan=plan, status__in=["due", "sent", "running"])
+    if live.exists():
+        return False
+    counts: dict[str, list[str]] = {}
+    for key, status in steps.order_by("index").values_list("key", "status"):
+        counts.setdefault(status, []).append(key)
+    unknown, failed = counts.get(StepStatus.UNKNOWN, []), counts.get(StepStatus.FAILED, [])
+    if not set(counts) - {str(status) for status in DECIDED_STEPS} and not failed:
+        lifecycle.transition(plan, to=Stage.COMPLETED, because=f"All {sum(map(len, counts.values()))} steps are done.")
+    elif unknown or failed:
+        lifecycle.transition(plan, to=Stage.FAILED, because=_why_failed(unknown, failed, counts))
+    else:
+        return False
+    return True
+
+
+def _why_failed(unknown: list[str], failed: list[str], counts: dict[str, list[str]]) -> str:
+    parts = []
+    if failed:
+        parts.append(f"{', '.join(failed)} failed")
+    if unknown:
+        parts.append(f"the outcome of {', '.join(unknown)} is unknown")
+    if waiting := counts.get(StepStatus.WAITING, []):
+        parts.append(f"{', '.join(waiting[:5])} did not start")
+    if done := counts.get(StepStatus.COMPLETED, []):
+        parts.append(f"{', '.join(done[:5])} stays done")
+    sentence = "; ".join(parts)
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+@requires_transaction
+def settle_if_idle(plan_id: UUID) -> bool:
+    """Settle a plan unless another process is just doing so."""
+    plan = Plan.objects.select_for_update(skip_locked=True).filter(pk=plan_id, stage=Stage.EXECUTING).first()
+    return bool(plan) and settle(plan)
+
+
+def jobs_for(kind: str, trace_id: UUID) -> None:
+    """Ask for the one waiting job of a kind that serves all; a moment later, so that many are served at once."""
+    jobs.enqueue(kind, key="batch", after=timedelta(seconds=1), trace_id=trace_id)
+
+
+def ring() -> None:
+    """Wake the dispatchers when this transaction commits. PostgreSQL merges equal notifications of a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"NOTIFY {DUE_CHANNEL}")
+
+
+def _upstream_names(steps: Sequence[Step]) -> dict[UUID, str]:
+    keys = {step.pk: step.key for step in steps}
+    names: dict[UUID, list[str]] = {}
+    for upstream, downstream in Dependency.objects.filter(downstream__in=keys).values_list(
+        "upstream_id", "downstream_id"
+    ):
+        names.setdefault(downstream, []).append(keys[upstream])
+    return {pk: ", ".join(sorted(found)) for pk, found in names.items()}

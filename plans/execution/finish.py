@@ -1,0 +1,203 @@
+"""How an attempt ends: result, step, records and successors in one transaction, under the attempt's token."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from agents.protocol import Failure, FailureMode, Outcome, WorkResult
+from audit import trail
+from audit.canonical import plain
+from audit.redaction import redact, redact_value
+from audit.trail import requires_transaction
+from plans import lifecycle
+from plans.conf import LONGEST_OUTPUT
+from plans.enums import AttemptStatus, EventType, Stage, StepStatus
+from plans.execution import engine
+from plans.execution.retry import RetryPolicy
+from plans.models import Attempt, Step
+
+COMMIT_TASKS = "audit.commit_tasks"  # the job that writes finished tasks to the audit repository
+_STATUS = {
+    Outcome.COMPLETED: AttemptStatus.COMPLETED,
+    Outcome.FAILED: AttemptStatus.FAILED,
+    Outcome.CANCELLED: AttemptStatus.CANCELLED,
+}
+
+
+def finish(attempt_id: UUID, *, token: int, result: WorkResult, lines: tuple[int, str]) -> bool:
+    """Record how an attempt ended and go on with its plan. False if the token is no longer the holder's."""
+    with transaction.atomic():
+        if result.outcome is Outcome.INTERRUPTED:
+            return _lost(attempt_id, token, result)
+        ended = Attempt.objects.filter(pk=attempt_id, token=token, status=AttemptStatus.RUNNING)
+        failure, output = result.failure, _capped(redact_value(plain(result.output)))
+        if not ended.update(
+            status=_STATUS[result.outcome],
+            finished_at=Now(),
+            lease_until=None,
+            failure_mode=str(failure.mode) if failure else "",
+            transient=bool(failure and failure.transient),
+            error=redact(failure.message) if failure else "",
+            summary=redact(result.summary),
+            output=output,
+            progress=redact_value(plain(result.progress)),
+            resources_used=result.resources.to_json(),
+            services_touched=list(result.services_touched),
+            lines_sha256=lines[1],
+        ):
+            return False
+        attempt = Attempt.objects.select_related("step", "plan").get(pk=attempt_id)
+        _tell(attempt, result, lines)
+        if result.outcome is Outcome.COMPLETED:
+            _completed(attempt, output)
+        elif result.outcome is Outcome.CANCELLED:
+            lifecycle.move_step(attempt.step, to=StepStatus.CANCELLED, summary=result.summary, finished_at=Now())
+        else:
+            failed(attempt, failure or Failure(FailureMode.AGENT, "It failed without saying why."))
+        engine.jobs_for(COMMIT_TASKS, attempt.plan.trace_id)
+        engine.settle(attempt.plan)
+        engine.ring()
+    return True
+
+
+def _lost(attempt_id: UUID, token: int, result: WorkResult) -> bool:
+    held = Attempt.objects.select_for_update(of=("self",)).select_related("step", "plan", "agent")
+    attempt = held.filter(pk=attempt_id, token=token, status=AttemptStatus.RUNNING).first()
+    if attempt:
+        interrupted(attempt, result.failure.message if result.failure else "Its processes are gone.")
+    return attempt is not None
+
+
+def _tell(attempt: Attempt, result: WorkResult, lines: tuple[int, str]) -> None:
+    """The attempt's last events, and its record."""
+    plan, step = attempt.plan, attempt.step
+    where: dict[str, Any] = {"step_key": step.key, "attempt_id": attempt.pk}
+    lifecycle.emit(plan.pk, EventType.OUTPUT_END, {"count": lines[0], "sha256": lines[1]}, **where)
+    done = {"outcome": str(result.outcome), "summary": attempt.summary, "attempt": attempt.number}
+    lifecycle.emit(plan.pk, EventType.AGENT_COMPLETED, done, **where)
+    facts: dict[str, Any] = {"step": step.key, "number": attempt.number}
+    if result.failure:
+        facts |= {"failure_mode": str(result.failure.mode), "transient": result.failure.transient}
+    trail.record(
+        f"attempt.{attempt.status}",
+        subject=("attempt", attempt.pk),
+        plan_id=plan.pk,
+        trace_id=plan.trace_id,
+        service=step.service,
+        reason=attempt.error or attempt.summary,
+        output_lines=lines[0],
+        output_sha256=lines[1],
+        resources_used=attempt.resources_used,
+        **facts,
+    )
+
+
+def _completed(attempt: Attempt, output: dict[str, Any]) -> None:
+    step = attempt.step
+    lifecycle.move_step(
+        step, to=StepStatus.COMPLETED, output=output, summary=attempt.summary, error="", finished_at=Now()
+    )
+    engine.release_successors(attempt.plan, step)
+
+
+@requires_transaction
+def failed(attempt: Attempt, failure: Failure) -> None:
+    """A step's attempt failed: try again if the policy says that it can help, else the step has failed."""
+    step, plan = attempt.step, attempt.plan
+    policy = RetryPolicy.from_json(step.retry)
+    wait = policy.wait_after(failure, attempt=attempt.number, jitter=random.random())  # noqa: S311 - spreads load only
+    if wait is None:
+        lifecycle.move_step(step, to=StepStatus.FAILED, error=redact(failure.message), finished_at=Now())
+        return
+    engine.make_due(plan, [step], because=f"Try {attempt.number} failed: {redact(failure.message)}", after=wait)
+    trail.record(
+        "attempt.retry_scheduled",
+        subject=("step", step.pk),
+        plan_id=plan.pk,
+        trace_id=plan.trace_id,
+        service=step.service,
+        reason=redact(failure.message),
+        step=step.key,
+        number=attempt.number + 1,
+        seconds=round(wait.total_seconds(), 1),
+    )
+
+
+@requires_transaction
+def interrupted(attempt: Attempt, because: str) -> None:
+    """The outcome of a running attempt is unknown: try an idempotent step again, ask a person about any other."""
+    Attempt.objects.filter(pk=attempt.pk).update(
+        status=AttemptStatus.INTERRUPTED,
+        failure_mode=str(FailureMode.AGENT),
+        transient=True,
+        error=because,
+        lease_until=None,
+        finished_at=Now(),
+    )
+    step, plan = attempt.step, attempt.plan
+    where = {"step_key": step.key, "attempt_id": attempt.pk}
+    # The end frame comes with what was stored; the hash is only known to the holder that is gone.
+    lifecycle.emit(plan.pk, EventType.OUTPUT_END, {"count": attempt.line_count, "sha256": None}, **where)
+    trail.record(
+        "attempt.interrupted",
+        subject=("attempt", attempt.pk),
+        plan_id=plan.pk,
+        trace_id=plan.trace_id,
+        service=step.service,
+        reason=because,
+        step=step.key,
+        number=attempt.number,
+        agent=attempt.agent.name if attempt.agent else "",
+        output_lines=attempt.line_count,
+    )
+    policy = RetryPolicy.from_json(step.retry)
+    if step.idempotent and attempt.number < policy.attempts:
+        failed(attempt, Failure(FailureMode.AGENT, because, transient=True))
+    else:
+        why = f"{because} What it had changed by then is not known; a person decides whether to try again."
+        lifecycle.move_step(step, to=StepStatus.UNKNOWN, error=why)
+    engine.jobs_for(COMMIT_TASKS, plan.trace_id)
+    engine.settle(plan)
+    engine.ring()
+
+
+@requires_transaction
+def refuse(attempt: Attempt, because: str) -> None:
+    """What would run is not what was approved: nothing runs, the refusal is recorded, people are asked again."""
+    plan, step = attempt.plan, attempt.step
+    trail.record(
+        "plan.start_refused",
+        subject=("plan", plan.pk),
+        plan_id=plan.pk,
+        trace_id=plan.trace_id,
+        service=plan.service,
+        reason=because,
+        code="not_what_was_approved",
+        step=step.key,
+    )
+    if plan.stage == Stage.APPROVED:
+        live = Attempt.objects.filter(plan=plan, status__in=[AttemptStatus.DUE, AttemptStatus.SENT])
+        live.update(status=AttemptStatus.CANCELLED, error=because, finished_at=Now())
+        for waiting in Step.objects.filter(plan=plan, status__in=[StepStatus.READY, StepStatus.WAITING]).order_by(
+            "index"
+        ):
+            lifecycle.move_step(waiting, to=StepStatus.PENDING)
+        lifecycle.transition(plan, to=Stage.PENDING_APPROVAL, because=because)
+        return
+    Attempt.objects.filter(pk=attempt.pk).update(status=AttemptStatus.CANCELLED, error=because, finished_at=Now())
+    lifecycle.move_step(step, to=StepStatus.FAILED, error=because, finished_at=Now())
+    engine.settle(plan)
+
+
+def _capped(output: dict[str, Any]) -> dict[str, Any]:
+    """The output, or what is said of it if it is too large to keep."""
+    size = len(json.dumps(output))
+    if size <= LONGEST_OUTPUT:
+        return output
+    return {"cut": True, "reason": f"The result of {size} bytes is larger than the {LONGEST_OUTPUT} that are kept."}

@@ -1,0 +1,36 @@
+"""Who holds an attempt, and until when. Every write of a holder names its token; zero rows means: stop yourself."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import connection
+from django.db.models.functions import Now
+
+from plans.conf import LEASE_SECONDS
+from plans.models import Attempt
+
+LEASE = timedelta(seconds=LEASE_SECONDS)
+
+
+def lease_end() -> object:
+    """The end of a lease that begins now, on the database's clock."""
+    return Now() + LEASE
+
+
+def renew(attempt_id: UUID, token: int) -> bool | None:
+    """Hold an attempt for another lease. True if a person asked to stop it, False if not, None if the lease is lost."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE plans_attempt SET lease_until = now() + %s WHERE id = %s AND token = %s AND status = 'running' "
+            "RETURNING cancel_requested",
+            [LEASE, attempt_id, token],
+        )
+        row = cursor.fetchone()
+    return None if row is None else bool(row[0])
+
+
+def holds(attempt_id: UUID, token: int) -> bool:
+    """Whether this token still holds the attempt."""
+    return Attempt.objects.filter(pk=attempt_id, token=token, status="running").exists()

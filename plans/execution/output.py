@@ -1,0 +1,136 @@
+"""What a running tool says: lines are sanitised, redacted, stored in batches under the attempt's own counter, announced."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, connection, transaction
+
+from agents.output import sanitise
+from agents.tools.base import Stream
+from audit.redaction import redact, redact_value
+from plans import live
+from plans.conf import BEAT_SECONDS, FLUSH_SECONDS, LEASE_SECONDS, LINES_PER_FLUSH
+from plans.enums import EventType
+from plans.execution.leases import renew
+from plans.models import Event
+
+logger = logging.getLogger(__name__)
+_PAUSE_WHILE_AWAY = 0.5  # seconds between two tries while the database is away
+
+
+class StepContext:
+    """The ToolContext of one attempt. Nothing in here raises: a tool's loop must not die of a database that is away.
+
+    While the database is away, lines wait and so does the tool that says them; if the lease ends meanwhile, the attempt
+    is lost and the tool is told to stop.
+    """
+
+    def __init__(self, attempt_id: UUID, token: int, plan_id: UUID, step_key: str) -> None:
+        self.attempt_id, self.token, self.plan_id, self.step_key = attempt_id, token, plan_id, step_key
+        self.lost = False
+        self._stop = False
+        self._count = 0
+        self._hash = hashlib.sha256()
+        self._waiting: list[tuple[str, str]] = []
+        self._since = 0.0
+        self._beaten = time.monotonic()
+
+    def line(self, stream: Stream, text: str) -> None:
+        """Say one line of output."""
+        if not self._waiting:
+            self._since = time.monotonic()
+        self._waiting.append((stream, redact(sanitise(text))))
+        self._flush_if_due()
+
+    def event(self, type_: str, data: dict[str, Any]) -> None:
+        """Announce one of the agent events."""
+        self.flush()
+        self._persistently(lambda: self._write_event(type_, redact_value(data)))
+
+    def beat(self) -> bool:
+        """Keep the lease; False says that it is lost."""
+        self._flush_if_due()
+        if not self.lost and time.monotonic() - self._beaten >= BEAT_SECONDS:
+            self._persistently(self._renew)
+        return not self.lost
+
+    def cancelled(self) -> bool:
+        """Whether a person asked for this attempt to stop."""
+        return self._stop
+
+    def flush(self) -> None:
+        """Store what waits, whatever its age."""
+        while self._waiting and not self.lost:
+            batch = self._waiting[:LINES_PER_FLUSH]
+            self._persistently(lambda batch=batch: self._store(batch))
+            if not self.lost:
+                del self._waiting[: len(batch)]
+
+    def ended(self) -> tuple[int, str]:
+        """How many lines were stored, and the SHA-256 over each line's text and a newline, in order."""
+        return self._count, self._hash.hexdigest()
+
+    def _flush_if_due(self) -> None:
+        if self._waiting and (len(self._waiting) >= LINES_PER_FLUSH or time.monotonic() - self._since >= FLUSH_SECONDS):
+            self.flush()
+            self._since = time.monotonic()
+
+    def _renew(self) -> None:
+        answer = renew(self.attempt_id, self.token)
+        self._beaten = time.monotonic()
+        self.lost, self._stop = answer is None, self._stop or bool(answer)
+
+    def _store(self, batch: list[tuple[str, str]]) -> None:
+        """One transaction: take the next numbers under the attempt's counter, insert the lines, keep the lease."""
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE plans_attempt SET line_count = line_count + %s "
+                "WHERE id = %s AND token = %s AND status = 'running' RETURNING line_count, cancel_requested",
+                [len(batch), self.attempt_id, self.token],
+            )
+            row = cursor.fetchone()
+            if row is None:
+                self.lost = True
+                return
+            first = row[0] - len(batch) + 1
+            cursor.execute(
+                "INSERT INTO plans_outputline (attempt_id, seq, stream, text) "
+                "SELECT %s, %s + place - 1, stream, text "
+                "FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS line (stream, text, place)",
+                [self.attempt_id, first, [stream for stream, _ in batch], [text for _, text in batch]],
+            )
+        self._count = row[0]
+        self._stop = self._stop or bool(row[1])
+        for _, text in batch:
+            self._hash.update(text.encode() + b"\n")
+        live.announce(self.plan_id)
+
+    def _write_event(self, type_: str, data: dict[str, Any]) -> None:
+        Event.objects.create(
+            plan_id=self.plan_id,
+            type=EventType(type_),
+            step_key=self.step_key,
+            attempt_id=self.attempt_id,
+            data=data,
+        )
+        live.announce(self.plan_id)
+
+    def _persistently(self, write: Any) -> None:
+        """Do it, and again while the database is away, until the lease must have ended."""
+        while not self.lost:
+            try:
+                write()
+            except DatabaseError as error:
+                if time.monotonic() - self._beaten > LEASE_SECONDS:
+                    self.lost = True
+                    return
+                logger.warning("the database is away: %s", type(error).__name__)
+                connection.close()
+                time.sleep(_PAUSE_WHILE_AWAY)
+            else:
+                return

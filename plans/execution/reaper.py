@@ -1,0 +1,64 @@
+"""Expired leases and messages nobody heard: by the database's clock only, and by any number of reapers at once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from audit.context import SYSTEM, acting
+from plans.conf import UNCLAIMED_SECONDS
+from plans.enums import AttemptStatus, Stage
+from plans.execution import engine
+from plans.execution.finish import interrupted
+from plans.models import Attempt, Plan
+
+_BATCH = 100
+
+
+def sweep() -> int:
+    """Free what dead holders left, send again what nobody took, and settle plans in which nothing is left. How many."""
+    return interrupt_expired() + resend_unclaimed() + settle_finished()
+
+
+def interrupt_expired(*, agent_id: object = None) -> int:
+    """Interrupt attempts whose lease has ended; with an agent, all it held (its process is known to be dead)."""
+    over = Q(agent_id=agent_id) if agent_id else Q(lease_until__lt=Now()) | Q(lease_until__isnull=True)
+    because = "Its agent was restarted." if agent_id else "Its agent fell silent and the lease ended."
+    count = 0
+    with transaction.atomic(), acting(SYSTEM):
+        lost = Attempt.objects.select_for_update(of=("self",), skip_locked=True).select_related("step", "plan", "agent")
+        for attempt in lost.filter(over, status=AttemptStatus.RUNNING).order_by("pk")[:_BATCH]:
+            interrupted(attempt, because)
+            count += 1
+    return count
+
+
+def resend_unclaimed() -> int:
+    """Attempts that were sent and not taken in time are routed anew, without that agent if there is another."""
+    late = Now() - timedelta(seconds=UNCLAIMED_SECONDS)
+    with transaction.atomic(), acting(SYSTEM):
+        unheard = Attempt.objects.select_for_update(of=("self",), skip_locked=True).select_related(
+            "step", "plan", "agent"
+        )
+        attempts = list(unheard.filter(status=AttemptStatus.SENT, sent_at__lt=late).order_by("pk")[:_BATCH])
+        for attempt in attempts:
+            avoided = {attempt.agent.name} if attempt.agent else set()
+            Attempt.objects.filter(pk=attempt.pk).update(status=AttemptStatus.DUE, agent=None, sent_at=None)
+            attempt.status, attempt.agent = AttemptStatus.DUE, None
+            engine.route([attempt], excluded=avoided)
+        if attempts:
+            engine.ring()
+    return len(attempts)
+
+
+def settle_finished() -> int:
+    """Settle executing plans in which nothing runs or can start: two last steps that ended at once leave one behind."""
+    idle = Plan.objects.filter(stage=Stage.EXECUTING).exclude(attempts__status__in=["due", "sent", "running"])
+    count = 0
+    for plan_id in idle.values_list("pk", flat=True)[:_BATCH]:
+        with transaction.atomic(), acting(SYSTEM):
+            count += engine.settle_if_idle(plan_id)
+    return count

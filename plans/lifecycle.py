@@ -1,0 +1,101 @@
+"""The one way a plan changes its stage, and a step its status: a table, a conditional update, a record, an event."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from audit import trail
+from audit.trail import requires_transaction
+from plans import live
+from plans.enums import FINAL_STAGES, EventType, RequestStatus, Stage, StepStatus
+from plans.errors import IllegalTransition, StaleTransition
+from plans.lifecycle_tables import REQUEST_TRANSITIONS, STAGE_TRANSITIONS, STEP_TRANSITIONS
+from plans.models import Event, Plan, Request, Step
+
+_TIMES: dict[Stage, dict[str, Any]] = {
+    Stage.PENDING_APPROVAL: {"submitted_at": Now()},
+    Stage.EXECUTING: {"finished_at": None},
+}
+
+
+@requires_transaction
+def transition(plan: Plan, *, to: Stage, because: str) -> None:
+    """Move a plan, or say why it may not move.
+
+    Raises IllegalTransition for a move that is not in the table, StaleTransition if someone else was first.
+    """
+    was = Stage(plan.stage)
+    if to not in STAGE_TRANSITIONS.get(was, frozenset()):
+        raise IllegalTransition(f"Plan {plan.number} is {was.label.lower()}; it can not become {to.label.lower()}.")
+    times = dict(_TIMES.get(to, {}))
+    if to in FINAL_STAGES or to is Stage.FAILED:
+        times["finished_at"] = Now()
+    if to is Stage.EXECUTING and plan.started_at is None:
+        times["started_at"] = Now()
+    if not Plan.objects.filter(pk=plan.pk, stage=was).update(stage=to, stage_reason=because, **times):
+        raise StaleTransition(f"Plan {plan.number} was moved by someone else at the same moment.")
+    plan.stage, plan.stage_reason = to, because
+    trail.record(
+        "plan.stage_changed",
+        subject=("plan", plan.pk),
+        plan_id=plan.pk,
+        trace_id=plan.trace_id,
+        service=plan.service,
+        reason=because,
+        was=str(was),
+        now=str(to),
+    )
+    emit(plan.pk, EventType.STAGE_CHANGED, {"was": str(was), "now": str(to), "reason": because})
+    transaction.on_commit(live.announce_inbox)
+
+
+@requires_transaction
+def move_step(step: Step, *, to: StepStatus, waiting_for: str = "", **fields: Any) -> None:
+    """Move a step and tell the readers; `fields` are set with it.
+
+    Raises IllegalTransition for a move that is not in the table, StaleTransition if someone else was first.
+    """
+    was = StepStatus(step.status)
+    if to not in STEP_TRANSITIONS.get(was, frozenset()):
+        raise IllegalTransition(f"Step {step.key} is {was.label.lower()}; it can not become {to.label.lower()}.")
+    moved = Step.objects.filter(pk=step.pk, status=was).update(status=to, waiting_for=waiting_for, **fields)
+    if not moved:
+        raise StaleTransition(f"Step {step.key} was moved by someone else at the same moment.")
+    step.status, step.waiting_for = to, waiting_for
+    emit_step(step, was=was)
+
+
+def emit_step(step: Step, *, was: StepStatus, attempt_id: UUID | None = None, **more: Any) -> None:
+    """Tell the readers what a step is now."""
+    data = {"was": str(was), "now": str(step.status), "waiting_for": step.waiting_for, **more}
+    emit(step.plan_id, EventType.STEP_CHANGED, data, step_key=step.key, attempt_id=attempt_id)
+
+
+def emit(
+    plan_id: UUID, type_: EventType, data: dict[str, Any], *, step_key: str = "", attempt_id: UUID | None = None
+) -> None:
+    """Write one event for live readers, and ring for them once it is committed."""
+    Event.objects.create(plan_id=plan_id, type=type_, step_key=step_key, attempt_id=attempt_id, data=data)
+    transaction.on_commit(lambda: live.announce(plan_id))
+
+
+@requires_transaction
+def move_request(request: Request, *, to: RequestStatus) -> None:
+    """Move a request; a move to where it already is does nothing.
+
+    Raises IllegalTransition for a move that is not in the table, StaleTransition if someone else was first.
+    """
+    was = RequestStatus(request.status)
+    if was is to:
+        return
+    if to not in REQUEST_TRANSITIONS.get(was, frozenset()):
+        raise IllegalTransition(
+            f"Request {request.number} is {was.label.lower()}; it can not become {to.label.lower()}."
+        )
+    if not Request.objects.filter(pk=request.pk, status=was).update(status=to):
+        raise StaleTransition(f"Request {request.number} was moved by someone else at the same moment.")
+    request.status = to

@@ -1,0 +1,107 @@
+"""From a draft to rows: plan, revision, steps, dependencies, digest. One transaction, set-based."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from audit import trail
+from audit.trail import requires_transaction
+from plans import lifecycle
+from plans.digest import header_content, seal
+from plans.enums import Stage
+from plans.models import Dependency, Plan, Request, Revision, Step
+from plans.planning.drafts import PlanDraft, StepDraft
+
+
+@requires_transaction
+def save_plan(draft: PlanDraft, *, requester: Any, request: Request | None, because: str) -> Plan:
+    """Save a valid draft as a plan with its first revision, give it its digest, and let it wait for approval."""
+    plan = Plan(
+        request=request,
+        requester=requester,
+        goal=draft.goal,
+        summary=draft.summary,
+        service=draft.service,
+        complexity=draft.complexity,
+        priority=draft.priority,
+    )
+    if request is not None:
+        plan.trace_id = request.trace_id
+    plan.save(force_insert=True)
+    plan.refresh_from_db(fields=["number"])
+    trail.record(
+        "plan.created",
+        subject=("plan", plan.pk),
+        plan_id=plan.pk,
+        trace_id=plan.trace_id,
+        service=plan.service,
+        reason=because,
+        number=plan.number,
+        steps=len(draft.steps),
+        goal=draft.goal,
+        commit=draft.commit,
+    )
+    revision = _save_revision(draft, plan, number=1, because=because, author=requester)
+    lifecycle.transition(plan, to=Stage.PENDING_APPROVAL, because=f"Revision 1 has its digest {revision.digest[:8]}.")
+    return plan
+
+
+def _save_revision(draft: PlanDraft, plan: Plan, *, number: int, because: str, author: Any) -> Revision:
+    header = header_content(
+        repository=draft.repository, commit=draft.commit, tree=draft.tree, budget=draft.budget, steps=len(draft.steps)
+    )
+    revision = Revision(
+        plan=plan,
+        number=number,
+        header=header,
+        repository_id=draft.repository_id,
+        commit=draft.commit,
+        tree=draft.tree,
+        risk=draft.risk,
+        risk_facts=list(draft.risk_facts),
+        estimated_seconds=draft.estimated_seconds,
+        budget=draft.budget,
+        because=because,
+        author=author,
+    )
+    steps = {step.key: _row(step, revision, place) for place, step in enumerate(draft.steps, start=1)}
+    sealed = seal(header, [steps[step.key].approved_content(step.depends_on) for step in draft.steps])
+    revision.digest = sealed.digest
+    for row, leaf, proof in zip(steps.values(), sealed.leaves, sealed.proofs, strict=True):
+        row.leaf, row.proof = leaf, list(proof)
+    revision.save(force_insert=True)
+    Step.objects.bulk_create(steps.values())
+    Dependency.objects.bulk_create(
+        Dependency(revision=revision, upstream=steps[upstream], downstream=steps[step.key])
+        for step in draft.steps
+        for upstream in step.depends_on
+    )
+    return revision
+
+
+def _row(draft: StepDraft, revision: Revision, index: int) -> Step:
+    return Step(
+        revision=revision,
+        plan=revision.plan,
+        index=index,
+        key=draft.key,
+        name=draft.name,
+        tool=draft.tool,
+        input=draft.input,
+        playbook=draft.playbook,
+        agent_type=draft.agent_type,
+        work_type=draft.work_type or draft.tool,
+        resources=draft.resources,
+        risk=draft.risk,
+        timeout_seconds=draft.timeout_seconds,
+        retry=draft.retry.to_json(),
+        idempotent=draft.idempotent,
+        hosts=list(draft.hosts),
+        reason=draft.reason,
+        service=draft.service,
+        origins=draft.origins,
+        estimated_seconds=draft.estimated_seconds,
+        reversible_by=draft.reversible_by,
+        span=list(draft.span) if draft.span else None,
+        unmet=len(draft.depends_on),
+    )

@@ -1,0 +1,135 @@
+"""Everything wrong with a plan that can be found before anyone is asked. Each error names its place and says what."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from agents.enums import AgentType
+from agents.tools.registry import find_tool, input_errors
+from plans.conf import LONGEST_TIMEOUT, MOST_STEPS
+from plans.dag import find_cycle
+from plans.planning.drafts import PlanDraft, StepDraft
+
+KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+DEEPEST: Final = 20
+LARGEST_INPUT: Final = 256 * 1024
+_BUDGET_FIELDS: Final = ("cost_ceiling", "call_ceiling", "token_ceiling")
+Error = dict[str, Any]
+
+
+def errors_in(draft: PlanDraft) -> list[Error]:
+    """Every error of a draft, in the order of the steps: {"loc": [...], "msg": …}. Empty if the plan can be asked for."""
+    if not draft.steps:
+        return [_error(["steps"], "A plan needs at least one step.")]
+    if len(draft.steps) > MOST_STEPS:
+        return [_error(["steps"], f"A plan has at most {MOST_STEPS} steps; this one has {len(draft.steps)}.")]
+    found = _budget_errors(draft.budget)
+    if not 1 <= draft.priority <= 5:
+        found.append(_error(["priority"], "The priority is a whole number from 1 to 5."))
+    keys: set[str] = set()
+    for place, step in enumerate(draft.steps):
+        if step.key in keys:
+            found.append(_error(["steps", place, "key"], f"Two steps have the key {step.key}."))
+        keys.add(step.key)
+        found += [_error(["steps", place, *item["loc"]], item["msg"]) for item in _step_errors(step)]
+    return found or _shape_errors(draft.steps)
+
+
+def _step_errors(step: StepDraft) -> list[Error]:
+    found: list[Error] = []
+    if not KEY.fullmatch(step.key):
+        found.append(_error(["key"], f"{step.key[:70]!r} is no key: lower case letters, digits, - and _, at most 63."))
+    if step.agent_type not in AgentType.values:
+        found.append(
+            _error(["agent_type"], f"There is no agent type {step.agent_type}; there are {_list(AgentType.values)}.")
+        )
+    if not 1 <= step.timeout_seconds <= LONGEST_TIMEOUT:
+        found.append(_error(["timeout_seconds"], f"The timeout is from 1 to {LONGEST_TIMEOUT} seconds."))
+    found += text_errors(step.input, ["input"])
+    tool = find_tool(step.tool)
+    if tool is None:
+        found.append(_error(["tool"], f"There is no tool called {step.tool}."))
+    elif not found:
+        found += [_error(["input", *item["loc"]], item["msg"]) for item in input_errors(tool, tool_input(step))]
+    return found
+
+
+def tool_input(step: StepDraft) -> dict[str, Any]:
+    """What the tool's schema checks: the step's input, and for a playbook step the playbook beside its variables."""
+    return {"playbook": step.playbook["path"], "variables": step.input} if step.playbook else step.input
+
+
+def _shape_errors(steps: Sequence[StepDraft]) -> list[Error]:
+    keys = {step.key for step in steps}
+    found = []
+    for place, step in enumerate(steps):
+        for upstream in step.depends_on:
+            if upstream == step.key:
+                found.append(_error(["steps", place, "depends_on"], f"{step.key} waits for itself."))
+            elif upstream not in keys:
+                found.append(
+                    _error(
+                        ["steps", place, "depends_on"], f"{step.key} waits for {upstream}, which is not in the plan."
+                    )
+                )
+    if not found and (cycle := find_cycle({step.key: step.depends_on for step in steps})):
+        found.append(_error(["steps"], f"These steps wait for each other: {' → '.join(cycle)}."))
+    return found
+
+
+def _budget_errors(budget: Mapping[str, Any]) -> list[Error]:
+    found = [
+        _error(["budget", name], f"A budget has no field {name}.") for name in budget if name not in _BUDGET_FIELDS
+    ]
+    for name in _BUDGET_FIELDS:
+        value = budget.get(name)
+        if value is None:
+            continue
+        try:
+            number = Decimal(str(value))
+        except InvalidOperation:
+            number = Decimal("NaN")
+        whole = name == "cost_ceiling" or number == number.to_integral_value() if number.is_finite() else False
+        if isinstance(value, (bool, str)) or not number.is_finite() or not 0 < number <= 10**9 or not whole:
+            found.append(_error(["budget", name], f"{name} is a number above 0 and up to 10^9."))
+    return found
+
+
+def text_errors(value: Any, loc: list[Any], depth: int = 0) -> list[Error]:
+    """What an input may not hold: characters no database stores, numbers no hash covers, templates, endless depth."""
+    if depth > DEEPEST:
+        return [_error(loc, f"It is nested deeper than {DEEPEST} levels.")]
+    if isinstance(value, str):
+        return _string_errors(value, loc)
+    if isinstance(value, float) and not math.isfinite(value):
+        return [_error(loc, "It is no finite number.")]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
+        return [_error(loc, "The number is too large; up to 2^53 is exact.")]
+    if isinstance(value, list):
+        return [error for place, item in enumerate(value) for error in text_errors(item, [*loc, place], depth + 1)]
+    if isinstance(value, dict):
+        found = [error for key in value for error in _string_errors(str(key), [*loc, str(key)[:70]])]
+        return found + [error for key, item in value.items() for error in text_errors(item, [*loc, key], depth + 1)]
+    return []
+
+
+def _string_errors(value: str, loc: list[Any]) -> list[Error]:
+    if len(value) > LARGEST_INPUT:
+        return [_error(loc, f"It is longer than {LARGEST_INPUT} characters.")]
+    if "\x00" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        return [_error(loc, "It holds a character that can not be stored (NUL or half of a surrogate pair).")]
+    if "{{" in value or "{%" in value:
+        return [_error(loc, "It holds a template ({{ … }}). Values are taken as they are written and never evaluated.")]
+    return []
+
+
+def _error(loc: list[Any], msg: str) -> Error:
+    return {"loc": loc, "msg": msg}
+
+
+def _list(values: Sequence[str]) -> str:
+    return ", ".join(values)

@@ -1,0 +1,21 @@
+"""The verbs of this app: what a page, the API, a command or the scheduler may ask for.
+
+Each takes the actor, asks the one authorisation function, opens its transaction and writes its record in it.
+"""
+
+from __future__ import annotations
+
+from plans.services.asking import answer_request, create_plan, submit_request
+from plans.services.deciding import approve_plan, reject_plan
+from plans.services.policy import change_policy
+from plans.services.running import retry_step
+
+__all__ = [
+    "answer_request",
+    "approve_plan",
+    "change_policy",
+    "create_plan",
+    "reject_plan",
+    "retry_step",
+    "submit_request",
+]

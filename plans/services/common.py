@@ -1,0 +1,32 @@
+"""What several services ask first: is the plan there for this actor, can the text be stored."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from audit.authority import Action, may
+from audit.context import Actor
+from plans.errors import NotFound, Refused
+from plans.models import Plan
+from plans.planning.validation import text_errors
+
+LONGEST_COMMENT = 2_000
+
+
+def visible(actor: Actor, plan_id: UUID) -> Plan:
+    """The plan, or NotFound: there is none, or it is not for this actor. Raises NotAllowed for a missing scope."""
+    plan = Plan.objects.filter(pk=plan_id).first()
+    if plan is None:
+        raise NotFound("There is no such plan, or it is not for you.")
+    if not (answer := may(actor, Action.SEE_PLAN, plan)) and answer.code != "scope_missing":
+        raise NotFound("There is no such plan, or it is not for you.")
+    return plan
+
+
+def checked(text: str, name: str) -> str:
+    """A comment or reason as it may be stored. Raises Refused."""
+    if len(text) > LONGEST_COMMENT:
+        raise Refused("too_long", f"The {name} has more than {LONGEST_COMMENT} characters.")
+    if errors := [error for error in text_errors(text, [name]) if "template" not in str(error["msg"])]:
+        raise Refused("bad_text", str(errors[0]["msg"]))
+    return text.strip()
