@@ -10,3 +10,9 @@ class AgentsConfig(AppConfig):
 
     name = "agents"
     verbose_name = "Agents"
+
+    def ready(self) -> None:
+        """Register where agents and playbooks lead when a record is about them."""
+        from agents import links  # models are not loaded any earlier
+
+        links.register()

@@ -45,6 +45,7 @@ class Action(StrEnum):
     CHANGE_POLICY = "change approval policies"
     MANAGE_TOKENS = "make and revoke own tokens"
     BROWSE_ADMIN = "browse the records in the admin"
+    MANAGE_PEOPLE = "add and change people"
 
 
 _EVERYONE: Final = frozenset(Role)
@@ -68,6 +69,7 @@ ROLES_FOR: Final[Mapping[Action, frozenset[Role]]] = {
     Action.CHANGE_POLICY: frozenset({_R.ADMINISTRATOR}),
     Action.MANAGE_TOKENS: _EVERYONE,
     Action.BROWSE_ADMIN: frozenset({_R.AUDITOR, _R.ADMINISTRATOR}),
+    Action.MANAGE_PEOPLE: frozenset({_R.ADMINISTRATOR}),
 }
 
 # What a token must carry, beside its person's role. An action that is absent here cannot be done with a token.

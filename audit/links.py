@@ -24,27 +24,25 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class TraceSubject:
-    """What a trace is about: its heading, its page, and the object that `audit.authority` is asked about."""
+    """What a trace is about: its heading and page, and the object that authority is asked about and that has a state."""
 
     title: str
     subject: Any
     url: str = ""
-    status: str = ""
-    icon: str = "plan"
-    tone: str = "idle"
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """The row behind a task: for a page (title, url, status), for a program (data), and what its records are about."""
+    """The row behind a task, for a page and (`data`) for a program.
+
+    `subject` is what authority is asked about, `state` what has the task's status, `subjects` what its records are about.
+    """
 
     title: str
     subject: Any
+    state: Any = None
     trace_id: UUID | None = None
     url: str = ""
-    status: str = ""
-    icon: str = "plan"
-    tone: str = "idle"
     data: Mapping[str, Any] = field(default_factory=dict)
     subjects: tuple[tuple[str, str], ...] = ()
 

@@ -214,7 +214,7 @@ class TaskStory:
 
 
 def task_story(task_id: UUID) -> TaskStory:
-    """What is known about a task, from the database and from git. Trouble with git is told, not raised."""
+    """What is known about a task, from its row, the trail and git. Trouble with git is told, not raised."""
     row = links.task_row(task_id)
     subjects = {("task", str(task_id)), ("step", str(task_id)), *(row.subjects if row else ())}
     records = records_about(subjects)

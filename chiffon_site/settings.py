@@ -37,7 +37,7 @@ CSRF_TRUSTED_ORIGINS = [ENVIRONMENT.public_url]
 
 INSTALLED_APPS = [
     "daphne",  # first: it takes over runserver
-    "django.contrib.admin",
+    "chiffon_site.apps.ChiffonAdminConfig",  # django.contrib.admin with our site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "channels",
     "django_htmx",
+    "ninja",  # for the files of the API's documentation page
     "pgtrigger",
     "allauth",
     "allauth.account",

@@ -12,5 +12,7 @@ class PlansConfig(AppConfig):
     verbose_name = "Plans"
 
     def ready(self) -> None:
-        """Register who may do what to plans and requests."""
-        from plans import permissions  # noqa: F401, PLC0415 - registers rules; models are not loaded any earlier
+        """Register who may do what to plans and requests, and where the trail's subjects lead."""
+        from plans import links, permissions  # noqa: F401 - registers rules; models are not loaded any earlier
+
+        links.register()
