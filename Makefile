@@ -1,6 +1,10 @@
 # The targets of this file are the ones that README.md promises; each works on a fresh machine.
 PY := .venv/bin/python
 UV := .venv/bin/uv pip
+# What an installation for others would set; only read, nothing is connected to.
+PRODUCTION := CHIFFON_DATA_DIR=/nonexistent CHIFFON_PUBLIC_URL=https://chiffon.example.org CHIFFON_TRUST_PROXY=true \
+  DATABASE_URL=postgres://chiffon_app:none@127.0.0.1:1/chiffon REDIS_URL=redis://127.0.0.1:1/0 \
+  CHIFFON_EMAIL_URL=smtp+tls://chiffon:none@mail.example.org:587
 
 .PHONY: demo test check lock browser
 
@@ -21,8 +25,8 @@ check: .venv/.dev-ok
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
-	DJANGO_SETTINGS_MODULE=tests.settings CHIFFON_PUBLIC_URL=https://chiffon.example.org CHIFFON_TRUST_PROXY=true \
-	  CHIFFON_SECRET_KEY="$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))')" $(PY) manage.py check --deploy --fail-level WARNING
+	$(PRODUCTION) CHIFFON_SECRET_KEY="$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))')" \
+	  $(PY) manage.py check --deploy --fail-level WARNING
 	@! grep -nE '://' requirements/*.lock || { echo "A lock file names a host." >&2; exit 1; }
 
 # Hashes instead of addresses: the same files serve whatever index a machine uses.

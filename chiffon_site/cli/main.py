@@ -20,6 +20,8 @@ COMMANDS: Final[dict[str, str]] = {
     "approve": "approve the plan you have seen",
     "reject": "reject a plan, with a reason",
     "watch": "follow a plan live",
+    "agents": "list agents",
+    "playbooks": "list playbooks, or read them anew",
     "audit": "verify or export the trail",
     "token": "create a token for programs",
     "doctor": "check this installation and say how to mend it",

@@ -76,14 +76,18 @@ def test_missing_secret_key_is_refused(tmp_path):
         read_environment({"CHIFFON_DATA_DIR": str(tmp_path)})
 
 
-@pytest.mark.parametrize("open_to", [{"CHIFFON_BIND": "0.0.0.0"}, {"CHIFFON_PUBLIC_URL": "https://chiffon.example.org"}])
+@pytest.mark.parametrize(
+    "open_to", [{"CHIFFON_BIND": "0.0.0.0"}, {"CHIFFON_PUBLIC_URL": "https://chiffon.example.org"}]
+)
 def test_debug_is_refused_where_others_can_reach_it(tmp_path, open_to):
     with pytest.raises(WrongEnvironment, match="CHIFFON_DEBUG"):
         read(tmp_path, CHIFFON_DEBUG="true", **open_to)
 
 
 def test_commands_beside_the_folder_find_the_servers_of_the_last_start(tmp_path):
-    (tmp_path / "env.json").write_text(json.dumps({"DATABASE_URL": "postgres://a:b@127.0.0.1:1/c", "CHIFFON_PORT": "8123"}))
+    (tmp_path / "env.json").write_text(
+        json.dumps({"DATABASE_URL": "postgres://a:b@127.0.0.1:1/c", "CHIFFON_PORT": "8123"})
+    )
     environment = read(tmp_path)
     assert (environment.database_url, environment.port) == ("postgres://a:b@127.0.0.1:1/c", 8123)
     assert read(tmp_path, CHIFFON_PORT="9000").port == 9000
