@@ -10,3 +10,4 @@ JOB_LEASE_SECONDS: Final = 120
 JOB_TRIES: Final = 8
 DUE_CHANNEL: Final = "chiffon_due"  # what dispatchers listen on
 JOB_QUEUE: Final = "jobs"
+DRAIN_SECONDS: Final = 6  # how long running steps may go on after SIGTERM; the keeper's own deadline is 10 s

@@ -81,6 +81,7 @@ class WorkRequest:
     """Everything an agent needs to try one step once."""
 
     attempt_id: str
+    agent: str
     token: int
     number: int  # 1 for the first try
     trace_id: str

@@ -52,7 +52,7 @@ class PlaybookExecutor:
             tree=wanted.tree,
             playbook=wanted.path,
             inventory=wanted.inventory,
-            tag=f"{request.attempt_id}:{request.token}",
+            tag=f"{request.agent}:{request.attempt_id}:{request.token}",
             timeout_seconds=request.timeout_seconds,
             extra_vars=request.input,
             limit=wanted.limit,

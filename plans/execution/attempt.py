@@ -132,6 +132,7 @@ def _work(claimed: Claimed, context: StepContext) -> WorkResult:
     context.event("agent_thinking", {"text": f"Checks the input of {step.tool} and that it is what was approved."})
     request = WorkRequest(
         attempt_id=str(attempt.pk),
+        agent=attempt.agent.name if attempt.agent else "",
         token=claimed.token,
         number=attempt.number,
         trace_id=str(claimed.plan.trace_id),

@@ -11,392 +11,859 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('agents', '0001_initial'),
-        ('plans', '0001_partitions'),
+        ("agents", "0001_initial"),
+        ("plans", "0001_partitions"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ApprovalPolicy',
+            name="ApprovalPolicy",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=64)),
-                ('version', models.PositiveIntegerField(default=1)),
-                ('approvals_needed', models.PositiveSmallIntegerField(default=1)),
-                ('four_eyes', models.BooleanField(default=True, help_text='Nobody approves what they asked for.')),
-                ('active', models.BooleanField(default=True)),
-                ('because', models.TextField(default='')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('author', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=64)),
+                ("version", models.PositiveIntegerField(default=1)),
+                ("approvals_needed", models.PositiveSmallIntegerField(default=1)),
+                ("four_eyes", models.BooleanField(default=True, help_text="Nobody approves what they asked for.")),
+                ("active", models.BooleanField(default=True)),
+                ("because", models.TextField(default="")),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "author",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'approval policies',
-                'ordering': ['name', '-version'],
+                "verbose_name_plural": "approval policies",
+                "ordering": ["name", "-version"],
             },
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('xid', models.BigIntegerField(db_default=audit.db.CurrentXid(), editable=False)),
-                ('plan_id', models.UUIDField()),
-                ('type', models.CharField(choices=[('stage_changed', 'Stage Changed'), ('step_changed', 'Step Changed'), ('agent_started', 'Agent Started'), ('agent_thinking', 'Agent Thinking'), ('tool_executing', 'Tool Executing'), ('tool_completed', 'Tool Completed'), ('agent_completed', 'Agent Completed'), ('output_end', 'Output End')], max_length=24)),
-                ('step_key', models.CharField(default='', max_length=64)),
-                ('attempt_id', models.UUIDField(null=True)),
-                ('data', models.JSONField(default=dict)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("xid", models.BigIntegerField(db_default=audit.db.CurrentXid(), editable=False)),
+                ("plan_id", models.UUIDField()),
+                (
+                    "type",
+                    models.CharField(
+                        choices=[
+                            ("stage_changed", "Stage Changed"),
+                            ("step_changed", "Step Changed"),
+                            ("agent_started", "Agent Started"),
+                            ("agent_thinking", "Agent Thinking"),
+                            ("tool_executing", "Tool Executing"),
+                            ("tool_completed", "Tool Completed"),
+                            ("agent_completed", "Agent Completed"),
+                            ("output_end", "Output End"),
+                        ],
+                        max_length=24,
+                    ),
+                ),
+                ("step_key", models.CharField(default="", max_length=64)),
+                ("attempt_id", models.UUIDField(null=True)),
+                ("data", models.JSONField(default=dict)),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'ordering': ['xid', 'id'],
-                'indexes': [models.Index(fields=['plan_id', 'xid', 'id'], name='event_by_plan')],
+                "ordering": ["xid", "id"],
+                "indexes": [models.Index(fields=["plan_id", "xid", "id"], name="event_by_plan")],
             },
         ),
         migrations.CreateModel(
-            name='Request',
+            name="Request",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('number', models.BigIntegerField(db_default=audit.db.NextVal('plans_request_number'), editable=False, unique=True)),
-                ('trace_id', models.UUIDField(default=audit.ids.uuid7, editable=False, unique=True)),
-                ('text', models.TextField()),
-                ('status', models.CharField(choices=[('received', 'Received'), ('needs_clarification', 'Needs an answer'), ('planned', 'Planned'), ('out_of_scope', 'Out of scope'), ('failed', 'Failed')], default='received', max_length=24)),
-                ('decomposition', models.JSONField(null=True)),
-                ('answers', models.JSONField(default=dict, help_text='Answers given so far, by the key of their question.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('requester', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='requests', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "number",
+                    models.BigIntegerField(
+                        db_default=audit.db.NextVal("plans_request_number"), editable=False, unique=True
+                    ),
+                ),
+                ("trace_id", models.UUIDField(default=audit.ids.uuid7, editable=False, unique=True)),
+                ("text", models.TextField()),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("received", "Received"),
+                            ("needs_clarification", "Needs an answer"),
+                            ("planned", "Planned"),
+                            ("out_of_scope", "Out of scope"),
+                            ("failed", "Failed"),
+                        ],
+                        default="received",
+                        max_length=24,
+                    ),
+                ),
+                ("decomposition", models.JSONField(null=True)),
+                (
+                    "answers",
+                    models.JSONField(default=dict, help_text="Answers given so far, by the key of their question."),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "requester",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="requests",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.CreateModel(
-            name='Plan',
+            name="Plan",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('number', models.BigIntegerField(db_default=audit.db.NextVal('plans_plan_number'), editable=False, unique=True)),
-                ('trace_id', models.UUIDField(db_index=True, default=audit.ids.uuid7, editable=False)),
-                ('goal', models.TextField()),
-                ('summary', models.TextField(default='')),
-                ('service', models.CharField(default='', max_length=128)),
-                ('complexity', models.CharField(choices=[('simple', 'Simple'), ('medium', 'Medium'), ('complex', 'Complex')], default='simple', max_length=8)),
-                ('stage', models.CharField(choices=[('draft', 'Draft'), ('pending_approval', 'Awaiting approval'), ('approved', 'Approved'), ('executing', 'Executing'), ('paused', 'Paused'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('rejected', 'Rejected'), ('expired', 'Expired')], default='draft', max_length=20)),
-                ('stage_reason', models.TextField(default='')),
-                ('priority', models.PositiveSmallIntegerField(default=3, help_text='1 to 5; 5 goes first.')),
-                ('revision_number', models.PositiveIntegerField(default=1, help_text='The number of the current revision.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('submitted_at', models.DateTimeField(help_text='When it began to wait for approval.', null=True)),
-                ('started_at', models.DateTimeField(null=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('requester', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='plans', to=settings.AUTH_USER_MODEL)),
-                ('request', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='plan', to='plans.request')),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "number",
+                    models.BigIntegerField(
+                        db_default=audit.db.NextVal("plans_plan_number"), editable=False, unique=True
+                    ),
+                ),
+                ("trace_id", models.UUIDField(db_index=True, default=audit.ids.uuid7, editable=False)),
+                ("goal", models.TextField()),
+                ("summary", models.TextField(default="")),
+                ("service", models.CharField(default="", max_length=128)),
+                (
+                    "complexity",
+                    models.CharField(
+                        choices=[("simple", "Simple"), ("medium", "Medium"), ("complex", "Complex")],
+                        default="simple",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "stage",
+                    models.CharField(
+                        choices=[
+                            ("draft", "Draft"),
+                            ("pending_approval", "Awaiting approval"),
+                            ("approved", "Approved"),
+                            ("executing", "Executing"),
+                            ("paused", "Paused"),
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                            ("rejected", "Rejected"),
+                            ("expired", "Expired"),
+                        ],
+                        default="draft",
+                        max_length=20,
+                    ),
+                ),
+                ("stage_reason", models.TextField(default="")),
+                ("priority", models.PositiveSmallIntegerField(default=3, help_text="1 to 5; 5 goes first.")),
+                (
+                    "revision_number",
+                    models.PositiveIntegerField(default=1, help_text="The number of the current revision."),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("submitted_at", models.DateTimeField(help_text="When it began to wait for approval.", null=True)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "requester",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="plans", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "request",
+                    models.OneToOneField(
+                        null=True, on_delete=django.db.models.deletion.PROTECT, related_name="plan", to="plans.request"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.CreateModel(
-            name='Revision',
+            name="Revision",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('number', models.PositiveIntegerField()),
-                ('digest', models.CharField(default='', help_text='Empty while it is a draft.', max_length=64)),
-                ('header', models.JSONField(default=dict, help_text='What the digest covers besides the steps.')),
-                ('commit', models.CharField(default='', max_length=64)),
-                ('tree', models.CharField(default='', max_length=64)),
-                ('risk', models.CharField(choices=[('low', 'Low risk'), ('medium', 'Medium risk'), ('high', 'High risk')], default='medium', max_length=8)),
-                ('risk_facts', models.JSONField(default=list, help_text='What could go wrong, as facts: {tone, text, detail}.')),
-                ('estimated_seconds', models.PositiveIntegerField(help_text='Null: not known.', null=True)),
-                ('budget', models.JSONField(default=dict)),
-                ('because', models.TextField(default='', help_text='Why this revision was made.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('author', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('plan', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='revisions', to='plans.plan')),
-                ('repository', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='agents.playbookrepository')),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("number", models.PositiveIntegerField()),
+                ("digest", models.CharField(default="", help_text="Empty while it is a draft.", max_length=64)),
+                ("header", models.JSONField(default=dict, help_text="What the digest covers besides the steps.")),
+                ("commit", models.CharField(default="", max_length=64)),
+                ("tree", models.CharField(default="", max_length=64)),
+                (
+                    "risk",
+                    models.CharField(
+                        choices=[("low", "Low risk"), ("medium", "Medium risk"), ("high", "High risk")],
+                        default="medium",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "risk_facts",
+                    models.JSONField(default=list, help_text="What could go wrong, as facts: {tone, text, detail}."),
+                ),
+                ("estimated_seconds", models.PositiveIntegerField(help_text="Null: not known.", null=True)),
+                ("budget", models.JSONField(default=dict)),
+                ("because", models.TextField(default="", help_text="Why this revision was made.")),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "author",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "plan",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="revisions", to="plans.plan"
+                    ),
+                ),
+                (
+                    "repository",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="agents.playbookrepository",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['plan', 'number'],
+                "ordering": ["plan", "number"],
             },
         ),
         migrations.CreateModel(
-            name='Approval',
+            name="Approval",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('digest', models.CharField(max_length=64)),
-                ('decision', models.CharField(choices=[('approved', 'Approved'), ('rejected', 'Rejected')], max_length=16)),
-                ('comment', models.TextField(default='')),
-                ('four_eyes', models.BooleanField(help_text='What the policy said when the answer was given.')),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('approver', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='approvals', to=settings.AUTH_USER_MODEL)),
-                ('requester', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('policy', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='plans.approvalpolicy')),
-                ('plan', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='approvals', to='plans.plan')),
-                ('revision', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='approvals', to='plans.revision')),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("digest", models.CharField(max_length=64)),
+                (
+                    "decision",
+                    models.CharField(choices=[("approved", "Approved"), ("rejected", "Rejected")], max_length=16),
+                ),
+                ("comment", models.TextField(default="")),
+                ("four_eyes", models.BooleanField(help_text="What the policy said when the answer was given.")),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "approver",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="approvals",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "requester",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "policy",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="plans.approvalpolicy"
+                    ),
+                ),
+                (
+                    "plan",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="approvals", to="plans.plan"
+                    ),
+                ),
+                (
+                    "revision",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="approvals", to="plans.revision"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Session',
+            name="Session",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='sessions', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="sessions",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='request',
-            name='session',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='plans.session'),
+            model_name="request",
+            name="session",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="requests", to="plans.session"
+            ),
         ),
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(help_text='said, understood, question, planned, refused', max_length=16)),
-                ('text', models.TextField()),
-                ('data', models.JSONField(default=dict)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('author', models.ForeignKey(help_text='Empty: Chiffon.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='messages', to='plans.request')),
-                ('session', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='messages', to='plans.session')),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("kind", models.CharField(help_text="said, understood, question, planned, refused", max_length=16)),
+                ("text", models.TextField()),
+                ("data", models.JSONField(default=dict)),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "author",
+                    models.ForeignKey(
+                        help_text="Empty: Chiffon.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="messages", to="plans.request"
+                    ),
+                ),
+                (
+                    "session",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="messages", to="plans.session"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Step',
+            name="Step",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('index', models.PositiveIntegerField(help_text='Its place in the order of work, from 1.')),
-                ('key', models.CharField(max_length=64)),
-                ('name', models.TextField()),
-                ('tool', models.CharField(max_length=128)),
-                ('input', models.JSONField(default=dict)),
-                ('playbook', models.JSONField(help_text='Path, inventory, limit and tags of a playbook step.', null=True)),
-                ('agent_type', models.CharField(default='infra', max_length=16)),
-                ('work_type', models.CharField(default='', max_length=64)),
-                ('resources', models.JSONField(default=dict)),
-                ('risk', models.CharField(choices=[('low', 'Low risk'), ('medium', 'Medium risk'), ('high', 'High risk')], default='medium', max_length=8)),
-                ('timeout_seconds', models.PositiveIntegerField(default=600)),
-                ('retry', models.JSONField(default=dict)),
-                ('idempotent', models.BooleanField(default=False)),
-                ('when', models.TextField(default='')),
-                ('on_failure', models.CharField(choices=[('stop', 'Stop')], default='stop', max_length=16)),
-                ('hosts', models.JSONField(default=list)),
-                ('leaf', models.CharField(default='', help_text='The hash of what is approved about this step.', max_length=64)),
-                ('proof', models.JSONField(default=list, help_text="The hashes from the leaf to the plan's digest.")),
-                ('reason', models.TextField(default='', help_text='Why this step is in the plan.')),
-                ('service', models.CharField(default='', max_length=128)),
-                ('origins', models.JSONField(default=dict, help_text='Where each input comes from.')),
-                ('estimated_seconds', models.PositiveIntegerField(null=True)),
-                ('reversible_by', models.TextField(default='')),
-                ('preview', models.JSONField(null=True)),
-                ('span', models.JSONField(help_text="Start and end of the words it answers, in the request's text.", null=True)),
-                ('status', models.CharField(choices=[('pending', 'Pending'), ('waiting', 'Waiting'), ('ready', 'Ready'), ('running', 'Running'), ('completed', 'Completed'), ('failed', 'Failed'), ('skipped', 'Skipped'), ('cancelled', 'Cancelled'), ('unknown', 'Unknown')], default='pending', max_length=16)),
-                ('waiting_for', models.TextField(default='', help_text='What a waiting step waits for, in words.')),
-                ('unmet', models.PositiveIntegerField(default=0, help_text='How many steps it depends on are not completed yet.')),
-                ('token', models.PositiveIntegerField(default=0, help_text='Grows with each claim; older holders may not write.')),
-                ('attempts_made', models.PositiveIntegerField(default=0)),
-                ('output', models.JSONField(null=True)),
-                ('summary', models.TextField(default='')),
-                ('error', models.TextField(default='')),
-                ('started_at', models.DateTimeField(null=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('plan', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='steps', to='plans.plan')),
-                ('revision', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='steps', to='plans.revision')),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("index", models.PositiveIntegerField(help_text="Its place in the order of work, from 1.")),
+                ("key", models.CharField(max_length=64)),
+                ("name", models.TextField()),
+                ("tool", models.CharField(max_length=128)),
+                ("input", models.JSONField(default=dict)),
+                (
+                    "playbook",
+                    models.JSONField(help_text="Path, inventory, limit and tags of a playbook step.", null=True),
+                ),
+                ("agent_type", models.CharField(default="infra", max_length=16)),
+                ("work_type", models.CharField(default="", max_length=64)),
+                ("resources", models.JSONField(default=dict)),
+                (
+                    "risk",
+                    models.CharField(
+                        choices=[("low", "Low risk"), ("medium", "Medium risk"), ("high", "High risk")],
+                        default="medium",
+                        max_length=8,
+                    ),
+                ),
+                ("timeout_seconds", models.PositiveIntegerField(default=600)),
+                ("retry", models.JSONField(default=dict)),
+                ("idempotent", models.BooleanField(default=False)),
+                ("when", models.TextField(default="")),
+                ("on_failure", models.CharField(choices=[("stop", "Stop")], default="stop", max_length=16)),
+                ("hosts", models.JSONField(default=list)),
+                (
+                    "leaf",
+                    models.CharField(
+                        default="", help_text="The hash of what is approved about this step.", max_length=64
+                    ),
+                ),
+                ("proof", models.JSONField(default=list, help_text="The hashes from the leaf to the plan's digest.")),
+                ("reason", models.TextField(default="", help_text="Why this step is in the plan.")),
+                ("service", models.CharField(default="", max_length=128)),
+                ("origins", models.JSONField(default=dict, help_text="Where each input comes from.")),
+                ("estimated_seconds", models.PositiveIntegerField(null=True)),
+                ("reversible_by", models.TextField(default="")),
+                ("preview", models.JSONField(null=True)),
+                (
+                    "span",
+                    models.JSONField(
+                        help_text="Start and end of the words it answers, in the request's text.", null=True
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("waiting", "Waiting"),
+                            ("ready", "Ready"),
+                            ("running", "Running"),
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                            ("skipped", "Skipped"),
+                            ("cancelled", "Cancelled"),
+                            ("unknown", "Unknown"),
+                        ],
+                        default="pending",
+                        max_length=16,
+                    ),
+                ),
+                ("waiting_for", models.TextField(default="", help_text="What a waiting step waits for, in words.")),
+                (
+                    "unmet",
+                    models.PositiveIntegerField(
+                        default=0, help_text="How many steps it depends on are not completed yet."
+                    ),
+                ),
+                (
+                    "token",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Grows with each claim; older holders may not write."
+                    ),
+                ),
+                ("attempts_made", models.PositiveIntegerField(default=0)),
+                ("output", models.JSONField(null=True)),
+                ("summary", models.TextField(default="")),
+                ("error", models.TextField(default="")),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "plan",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="steps", to="plans.plan"
+                    ),
+                ),
+                (
+                    "revision",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="steps", to="plans.revision"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['revision', 'index'],
+                "ordering": ["revision", "index"],
             },
         ),
         migrations.CreateModel(
-            name='Dependency',
+            name="Dependency",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('revision', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='dependencies', to='plans.revision')),
-                ('downstream', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='upstream_edges', to='plans.step')),
-                ('upstream', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='downstream_edges', to='plans.step')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "revision",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="dependencies", to="plans.revision"
+                    ),
+                ),
+                (
+                    "downstream",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="upstream_edges", to="plans.step"
+                    ),
+                ),
+                (
+                    "upstream",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="downstream_edges", to="plans.step"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('number', models.PositiveIntegerField(help_text='1 for the first try.')),
-                ('status', models.CharField(choices=[('due', 'Due'), ('sent', 'Sent'), ('running', 'Running'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('interrupted', 'Interrupted')], default='due', max_length=16)),
-                ('priority', models.PositiveSmallIntegerField(default=3)),
-                ('routing', models.JSONField(default=dict, help_text='Every candidate with its score and factors, and the reason.')),
-                ('expects_token', models.PositiveIntegerField(default=0, help_text="The step's token that a claim must find.")),
-                ('token', models.PositiveIntegerField(help_text='The token this attempt drew when it was claimed.', null=True)),
-                ('next_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text="Not before this time, on the database's clock.")),
-                ('sent_at', models.DateTimeField(null=True)),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('cancel_requested', models.BooleanField(default=False)),
-                ('because', models.TextField(default='', help_text='Why this try was made.')),
-                ('failure_mode', models.CharField(default='', max_length=16)),
-                ('transient', models.BooleanField(default=False)),
-                ('error', models.TextField(default='')),
-                ('summary', models.TextField(default='')),
-                ('output', models.JSONField(null=True)),
-                ('progress', models.JSONField(default=dict, help_text='The last task and hosts reached.')),
-                ('resources_used', models.JSONField(default=dict)),
-                ('services_touched', models.JSONField(default=list)),
-                ('line_count', models.PositiveIntegerField(default=0, help_text='How many output lines are stored; the next is +1.')),
-                ('lines_sha256', models.CharField(default='', help_text='Over all lines, once the output has ended.', max_length=64)),
-                ('audit_commit', models.CharField(default='', help_text='The commit of the audit repository.', max_length=64)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('started_at', models.DateTimeField(null=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('agent', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='attempts', to='agents.agent')),
-                ('plan', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='attempts', to='plans.plan')),
-                ('step', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='attempts', to='plans.step')),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("number", models.PositiveIntegerField(help_text="1 for the first try.")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("due", "Due"),
+                            ("sent", "Sent"),
+                            ("running", "Running"),
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                            ("interrupted", "Interrupted"),
+                        ],
+                        default="due",
+                        max_length=16,
+                    ),
+                ),
+                ("priority", models.PositiveSmallIntegerField(default=3)),
+                (
+                    "routing",
+                    models.JSONField(
+                        default=dict, help_text="Every candidate with its score and factors, and the reason."
+                    ),
+                ),
+                (
+                    "expects_token",
+                    models.PositiveIntegerField(default=0, help_text="The step's token that a claim must find."),
+                ),
+                (
+                    "token",
+                    models.PositiveIntegerField(
+                        help_text="The token this attempt drew when it was claimed.", null=True
+                    ),
+                ),
+                (
+                    "next_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        help_text="Not before this time, on the database's clock.",
+                    ),
+                ),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("cancel_requested", models.BooleanField(default=False)),
+                ("because", models.TextField(default="", help_text="Why this try was made.")),
+                ("failure_mode", models.CharField(default="", max_length=16)),
+                ("transient", models.BooleanField(default=False)),
+                ("error", models.TextField(default="")),
+                ("summary", models.TextField(default="")),
+                ("output", models.JSONField(null=True)),
+                ("progress", models.JSONField(default=dict, help_text="The last task and hosts reached.")),
+                ("resources_used", models.JSONField(default=dict)),
+                ("services_touched", models.JSONField(default=list)),
+                (
+                    "line_count",
+                    models.PositiveIntegerField(
+                        default=0, help_text="How many output lines are stored; the next is +1."
+                    ),
+                ),
+                (
+                    "lines_sha256",
+                    models.CharField(default="", help_text="Over all lines, once the output has ended.", max_length=64),
+                ),
+                (
+                    "audit_commit",
+                    models.CharField(default="", help_text="The commit of the audit repository.", max_length=64),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="attempts",
+                        to="agents.agent",
+                    ),
+                ),
+                (
+                    "plan",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="attempts", to="plans.plan"
+                    ),
+                ),
+                (
+                    "step",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="attempts", to="plans.step"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['step', 'number'],
+                "ordering": ["step", "number"],
             },
         ),
         migrations.AddConstraint(
-            model_name='approvalpolicy',
-            constraint=models.UniqueConstraint(fields=('name', 'version'), name='one_policy_per_version'),
+            model_name="approvalpolicy",
+            constraint=models.UniqueConstraint(fields=("name", "version"), name="one_policy_per_version"),
         ),
         migrations.AddConstraint(
-            model_name='approvalpolicy',
-            constraint=models.UniqueConstraint(condition=models.Q(('active', True)), fields=('active',), name='one_active_policy'),
+            model_name="approvalpolicy",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("active", True)), fields=("active",), name="one_active_policy"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='approvalpolicy',
-            constraint=models.CheckConstraint(condition=models.Q(('approvals_needed__gte', 1)), name='someone_must_approve'),
+            model_name="approvalpolicy",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("approvals_needed__gte", 1)), name="someone_must_approve"
+            ),
         ),
         migrations.AddIndex(
-            model_name='plan',
-            index=models.Index(fields=['stage', 'number'], name='plan_by_stage'),
+            model_name="plan",
+            index=models.Index(fields=["stage", "number"], name="plan_by_stage"),
         ),
         migrations.AddIndex(
-            model_name='plan',
-            index=models.Index(fields=['requester', 'number'], name='plan_by_requester'),
+            model_name="plan",
+            index=models.Index(fields=["requester", "number"], name="plan_by_requester"),
         ),
         migrations.AddConstraint(
-            model_name='plan',
-            constraint=models.CheckConstraint(condition=models.Q(('priority__range', (1, 5))), name='priority_is_one_to_five'),
+            model_name="plan",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("priority__range", (1, 5))), name="priority_is_one_to_five"
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='plan',
-            trigger=pgtrigger.compiler.Trigger(name='legal_stage', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."stage", \':\', NEW."stage") = ANY(\'{draft:cancelled,draft:pending_approval,pending_approval:approved,pending_approval:cancelled,pending_approval:draft,pending_approval:expired,pending_approval:rejected,approved:cancelled,approved:executing,approved:expired,approved:pending_approval,executing:cancelled,executing:completed,executing:failed,executing:paused,paused:cancelled,paused:completed,paused:executing,paused:failed,failed:draft,failed:executing}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."stage" IS DISTINCT FROM NEW."stage") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "stage" from "%" to "%" on table %\', OLD."stage", NEW."stage", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='aab547ccdb01bdf3fb2c3a47e7fc3dbc7dff84ca', operation='UPDATE', pgid='pgtrigger_legal_stage_e4f72', table='plans_plan', when='BEFORE')),
+            model_name="plan",
+            trigger=pgtrigger.compiler.Trigger(
+                name="legal_stage",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    declare="DECLARE _is_valid_transition BOOLEAN;",
+                    func='SELECT CONCAT(OLD."stage", \':\', NEW."stage") = ANY(\'{draft:cancelled,draft:pending_approval,pending_approval:approved,pending_approval:cancelled,pending_approval:draft,pending_approval:expired,pending_approval:rejected,approved:cancelled,approved:executing,approved:expired,approved:pending_approval,executing:cancelled,executing:completed,executing:failed,executing:paused,paused:cancelled,paused:completed,paused:executing,paused:failed,failed:draft,failed:executing}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."stage" IS DISTINCT FROM NEW."stage") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "stage" from "%" to "%" on table %\', OLD."stage", NEW."stage", TG_TABLE_NAME; ELSE RETURN NEW; END IF;',
+                    hash="aab547ccdb01bdf3fb2c3a47e7fc3dbc7dff84ca",
+                    operation="UPDATE",
+                    pgid="pgtrigger_legal_stage_e4f72",
+                    table="plans_plan",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddConstraint(
-            model_name='revision',
-            constraint=models.UniqueConstraint(fields=('plan', 'number'), name='one_revision_per_number'),
+            model_name="revision",
+            constraint=models.UniqueConstraint(fields=("plan", "number"), name="one_revision_per_number"),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='revision',
-            trigger=pgtrigger.compiler.Trigger(name='fixed_once_digested', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."digest" > \'\')', func="RAISE EXCEPTION 'pgtrigger: Cannot update rows from % table', TG_TABLE_NAME;", hash='84c110243375078a4e1cafe7185f64a3d956e07a', operation='UPDATE', pgid='pgtrigger_fixed_once_digested_e4588', table='plans_revision', when='BEFORE')),
+            model_name="revision",
+            trigger=pgtrigger.compiler.Trigger(
+                name="fixed_once_digested",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (OLD.\"digest\" > '')",
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update rows from % table', TG_TABLE_NAME;",
+                    hash="84c110243375078a4e1cafe7185f64a3d956e07a",
+                    operation="UPDATE",
+                    pgid="pgtrigger_fixed_once_digested_e4588",
+                    table="plans_revision",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='revision',
-            trigger=pgtrigger.compiler.Trigger(name='never_deleted', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;", hash='c31ecf4a98a18cf19f70dfcd9dca97323e1b78ef', operation='DELETE', pgid='pgtrigger_never_deleted_01a97', table='plans_revision', when='BEFORE')),
+            model_name="revision",
+            trigger=pgtrigger.compiler.Trigger(
+                name="never_deleted",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;",
+                    hash="c31ecf4a98a18cf19f70dfcd9dca97323e1b78ef",
+                    operation="DELETE",
+                    pgid="pgtrigger_never_deleted_01a97",
+                    table="plans_revision",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddConstraint(
-            model_name='approval',
-            constraint=models.CheckConstraint(condition=models.Q(('digest', ''), _negated=True), name='approval_names_the_digest_it_answers'),
+            model_name="approval",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("digest", ""), _negated=True), name="approval_names_the_digest_it_answers"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='approval',
-            constraint=models.CheckConstraint(condition=models.Q(('four_eyes', False), ('decision', 'rejected'), models.Q(('approver', models.F('requester')), _negated=True), _connector='OR'), name='four_eyes_forbids_approving_ones_own_request'),
+            model_name="approval",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("four_eyes", False),
+                    ("decision", "rejected"),
+                    models.Q(("approver", models.F("requester")), _negated=True),
+                    _connector="OR",
+                ),
+                name="four_eyes_forbids_approving_ones_own_request",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='approval',
-            constraint=models.UniqueConstraint(fields=('revision', 'approver', 'decision'), name='one_answer_of_a_kind_per_person_and_revision'),
+            model_name="approval",
+            constraint=models.UniqueConstraint(
+                fields=("revision", "approver", "decision"), name="one_answer_of_a_kind_per_person_and_revision"
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='approval',
-            trigger=pgtrigger.compiler.Trigger(name='approval_is_final', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='fc2b0054d447ad078e2ddd83ed09ace53474cb12', operation='UPDATE OR DELETE', pgid='pgtrigger_approval_is_final_0b809', table='plans_approval', when='BEFORE')),
+            model_name="approval",
+            trigger=pgtrigger.compiler.Trigger(
+                name="approval_is_final",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="fc2b0054d447ad078e2ddd83ed09ace53474cb12",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_approval_is_final_0b809",
+                    table="plans_approval",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddIndex(
-            model_name='request',
-            index=models.Index(fields=['requester', 'number'], name='request_by_requester'),
+            model_name="request",
+            index=models.Index(fields=["requester", "number"], name="request_by_requester"),
         ),
         migrations.AddConstraint(
-            model_name='request',
-            constraint=models.CheckConstraint(condition=models.Q(('text', ''), _negated=True), name='a_request_has_words'),
+            model_name="request",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("text", ""), _negated=True), name="a_request_has_words"
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='request',
-            trigger=pgtrigger.compiler.Trigger(name='legal_request_status', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."status", \':\', NEW."status") = ANY(\'{received:failed,received:needs_clarification,received:out_of_scope,received:planned,needs_clarification:failed,needs_clarification:out_of_scope,needs_clarification:planned,out_of_scope:failed,out_of_scope:needs_clarification,out_of_scope:planned,failed:needs_clarification,failed:out_of_scope,failed:planned}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."status" IS DISTINCT FROM NEW."status") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "status" from "%" to "%" on table %\', OLD."status", NEW."status", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='d0dc96d89228064f64a32b28df95e5729c595964', operation='UPDATE', pgid='pgtrigger_legal_request_status_88ea0', table='plans_request', when='BEFORE')),
+            model_name="request",
+            trigger=pgtrigger.compiler.Trigger(
+                name="legal_request_status",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    declare="DECLARE _is_valid_transition BOOLEAN;",
+                    func='SELECT CONCAT(OLD."status", \':\', NEW."status") = ANY(\'{received:failed,received:needs_clarification,received:out_of_scope,received:planned,needs_clarification:failed,needs_clarification:out_of_scope,needs_clarification:planned,out_of_scope:failed,out_of_scope:needs_clarification,out_of_scope:planned,failed:needs_clarification,failed:out_of_scope,failed:planned}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."status" IS DISTINCT FROM NEW."status") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "status" from "%" to "%" on table %\', OLD."status", NEW."status", TG_TABLE_NAME; ELSE RETURN NEW; END IF;',
+                    hash="d0dc96d89228064f64a32b28df95e5729c595964",
+                    operation="UPDATE",
+                    pgid="pgtrigger_legal_request_status_88ea0",
+                    table="plans_request",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddIndex(
-            model_name='step',
-            index=models.Index(condition=models.Q(('status__in', ['pending', 'waiting', 'ready', 'running'])), fields=['revision'], name='step_undecided'),
+            model_name="step",
+            index=models.Index(
+                condition=models.Q(("status__in", ["pending", "waiting", "ready", "running"])),
+                fields=["revision"],
+                name="step_undecided",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.UniqueConstraint(fields=('revision', 'key'), name='one_step_per_key'),
+            model_name="step",
+            constraint=models.UniqueConstraint(fields=("revision", "key"), name="one_step_per_key"),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.UniqueConstraint(fields=('revision', 'index'), name='one_step_per_index'),
+            model_name="step",
+            constraint=models.UniqueConstraint(fields=("revision", "index"), name="one_step_per_index"),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.CheckConstraint(condition=models.Q(('timeout_seconds__gte', 1)), name='a_step_has_time'),
+            model_name="step",
+            constraint=models.CheckConstraint(condition=models.Q(("timeout_seconds__gte", 1)), name="a_step_has_time"),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='step',
-            trigger=pgtrigger.compiler.Trigger(name='legal_step_status', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."status", \':\', NEW."status") = ANY(\'{pending:cancelled,pending:ready,pending:waiting,waiting:cancelled,waiting:failed,waiting:pending,waiting:ready,waiting:running,waiting:skipped,ready:cancelled,ready:failed,ready:pending,ready:running,ready:skipped,ready:waiting,running:cancelled,running:completed,running:failed,running:ready,running:unknown,running:waiting,failed:cancelled,failed:ready,failed:skipped,failed:waiting,unknown:cancelled,unknown:failed,unknown:ready,unknown:skipped,unknown:waiting}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."status" IS DISTINCT FROM NEW."status") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "status" from "%" to "%" on table %\', OLD."status", NEW."status", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='42b69cd320ceecdd09144388abde371f1f89937f', operation='UPDATE', pgid='pgtrigger_legal_step_status_fe362', table='plans_step', when='BEFORE')),
+            model_name="step",
+            trigger=pgtrigger.compiler.Trigger(
+                name="legal_step_status",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    declare="DECLARE _is_valid_transition BOOLEAN;",
+                    func='SELECT CONCAT(OLD."status", \':\', NEW."status") = ANY(\'{pending:cancelled,pending:ready,pending:waiting,waiting:cancelled,waiting:failed,waiting:pending,waiting:ready,waiting:running,waiting:skipped,ready:cancelled,ready:failed,ready:pending,ready:running,ready:skipped,ready:waiting,running:cancelled,running:completed,running:failed,running:ready,running:unknown,running:waiting,failed:cancelled,failed:ready,failed:skipped,failed:waiting,unknown:cancelled,unknown:failed,unknown:ready,unknown:skipped,unknown:waiting}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."status" IS DISTINCT FROM NEW."status") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "status" from "%" to "%" on table %\', OLD."status", NEW."status", TG_TABLE_NAME; ELSE RETURN NEW; END IF;',
+                    hash="42b69cd320ceecdd09144388abde371f1f89937f",
+                    operation="UPDATE",
+                    pgid="pgtrigger_legal_step_status_fe362",
+                    table="plans_step",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='step',
-            trigger=pgtrigger.compiler.Trigger(name='what_was_approved_is_fixed', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."leaf" > \'\')', func='RAISE EXCEPTION \'pgtrigger: Cannot update of "key", "tool", "input", "playbook", "agent_type", "work_type", "resources", "risk", "timeout_seconds", "retry", "idempotent", "when", "on_failure", "hosts", "leaf", "proof", "index" rows from % table\', TG_TABLE_NAME;', hash='66fe760d18401aab31f34de4b39f84563aa94849', operation='UPDATE OF "key", "tool", "input", "playbook", "agent_type", "work_type", "resources", "risk", "timeout_seconds", "retry", "idempotent", "when", "on_failure", "hosts", "leaf", "proof", "index"', pgid='pgtrigger_what_was_approved_is_fixed_9a249', table='plans_step', when='BEFORE')),
+            model_name="step",
+            trigger=pgtrigger.compiler.Trigger(
+                name="what_was_approved_is_fixed",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (OLD.\"leaf\" > '')",
+                    func='RAISE EXCEPTION \'pgtrigger: Cannot update of "key", "tool", "input", "playbook", "agent_type", "work_type", "resources", "risk", "timeout_seconds", "retry", "idempotent", "when", "on_failure", "hosts", "leaf", "proof", "index" rows from % table\', TG_TABLE_NAME;',
+                    hash="66fe760d18401aab31f34de4b39f84563aa94849",
+                    operation='UPDATE OF "key", "tool", "input", "playbook", "agent_type", "work_type", "resources", "risk", "timeout_seconds", "retry", "idempotent", "when", "on_failure", "hosts", "leaf", "proof", "index"',
+                    pgid="pgtrigger_what_was_approved_is_fixed_9a249",
+                    table="plans_step",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='step',
-            trigger=pgtrigger.compiler.Trigger(name='step_never_deleted', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;", hash='9964a21e9e687e9c09f9dd3305079771bcd45981', operation='DELETE', pgid='pgtrigger_step_never_deleted_a25fe', table='plans_step', when='BEFORE')),
+            model_name="step",
+            trigger=pgtrigger.compiler.Trigger(
+                name="step_never_deleted",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;",
+                    hash="9964a21e9e687e9c09f9dd3305079771bcd45981",
+                    operation="DELETE",
+                    pgid="pgtrigger_step_never_deleted_a25fe",
+                    table="plans_step",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddConstraint(
-            model_name='dependency',
-            constraint=models.UniqueConstraint(fields=('upstream', 'downstream'), name='one_edge_per_pair'),
+            model_name="dependency",
+            constraint=models.UniqueConstraint(fields=("upstream", "downstream"), name="one_edge_per_pair"),
         ),
         migrations.AddConstraint(
-            model_name='dependency',
-            constraint=models.CheckConstraint(condition=models.Q(('upstream', models.F('downstream')), _negated=True), name='no_step_waits_for_itself'),
+            model_name="dependency",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("upstream", models.F("downstream")), _negated=True), name="no_step_waits_for_itself"
+            ),
         ),
         migrations.AddIndex(
-            model_name='attempt',
-            index=models.Index(models.OrderBy(models.F('priority'), descending=True), models.F('next_at'), condition=models.Q(('status', 'due')), name='attempt_due'),
+            model_name="attempt",
+            index=models.Index(
+                models.OrderBy(models.F("priority"), descending=True),
+                models.F("next_at"),
+                condition=models.Q(("status", "due")),
+                name="attempt_due",
+            ),
         ),
         migrations.AddIndex(
-            model_name='attempt',
-            index=models.Index(condition=models.Q(('status', 'sent')), fields=['sent_at'], name='attempt_sent'),
+            model_name="attempt",
+            index=models.Index(condition=models.Q(("status", "sent")), fields=["sent_at"], name="attempt_sent"),
         ),
         migrations.AddIndex(
-            model_name='attempt',
-            index=models.Index(condition=models.Q(('audit_commit', ''), ('status__in', ['completed', 'failed', 'cancelled', 'interrupted'])), fields=['finished_at'], name='attempt_not_in_git'),
+            model_name="attempt",
+            index=models.Index(
+                condition=models.Q(
+                    ("audit_commit", ""), ("status__in", ["completed", "failed", "cancelled", "interrupted"])
+                ),
+                fields=["finished_at"],
+                name="attempt_not_in_git",
+            ),
         ),
         migrations.AddIndex(
-            model_name='attempt',
-            index=models.Index(condition=models.Q(('status', 'running')), fields=['lease_until'], name='attempt_running'),
+            model_name="attempt",
+            index=models.Index(
+                condition=models.Q(("status", "running")), fields=["lease_until"], name="attempt_running"
+            ),
         ),
         migrations.AddIndex(
-            model_name='attempt',
-            index=models.Index(condition=models.Q(('status__in', ['due', 'sent', 'running'])), fields=['agent'], name='attempt_on_agent'),
+            model_name="attempt",
+            index=models.Index(
+                condition=models.Q(("status__in", ["due", "sent", "running"])),
+                fields=["agent"],
+                name="attempt_on_agent",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.UniqueConstraint(fields=('step', 'number'), name='one_attempt_per_number'),
+            model_name="attempt",
+            constraint=models.UniqueConstraint(fields=("step", "number"), name="one_attempt_per_number"),
         ),
         migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.UniqueConstraint(condition=models.Q(('status__in', ['due', 'sent', 'running'])), fields=('step',), name='one_live_attempt_per_step'),
+            model_name="attempt",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("status__in", ["due", "sent", "running"])),
+                fields=("step",),
+                name="one_live_attempt_per_step",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'running'), _negated=True), models.Q(('agent__isnull', False), ('token__isnull', False)), _connector='OR'), name='a_running_attempt_has_agent_and_token'),
+            model_name="attempt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "running"), _negated=True),
+                    models.Q(("agent__isnull", False), ("token__isnull", False)),
+                    _connector="OR",
+                ),
+                name="a_running_attempt_has_agent_and_token",
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='attempt',
-            trigger=pgtrigger.compiler.Trigger(name='legal_attempt_status', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."status", \':\', NEW."status") = ANY(\'{due:cancelled,due:running,due:sent,sent:cancelled,sent:due,sent:running,running:cancelled,running:completed,running:failed,running:interrupted}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."status" IS DISTINCT FROM NEW."status") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "status" from "%" to "%" on table %\', OLD."status", NEW."status", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='2686a73cbd4f389452107eafdfdf024cf7aac770', operation='UPDATE', pgid='pgtrigger_legal_attempt_status_31954', table='plans_attempt', when='BEFORE')),
+            model_name="attempt",
+            trigger=pgtrigger.compiler.Trigger(
+                name="legal_attempt_status",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    declare="DECLARE _is_valid_transition BOOLEAN;",
+                    func='SELECT CONCAT(OLD."status", \':\', NEW."status") = ANY(\'{due:cancelled,due:running,due:sent,sent:cancelled,sent:due,sent:running,running:cancelled,running:completed,running:failed,running:interrupted}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."status" IS DISTINCT FROM NEW."status") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "status" from "%" to "%" on table %\', OLD."status", NEW."status", TG_TABLE_NAME; ELSE RETURN NEW; END IF;',
+                    hash="2686a73cbd4f389452107eafdfdf024cf7aac770",
+                    operation="UPDATE",
+                    pgid="pgtrigger_legal_attempt_status_31954",
+                    table="plans_attempt",
+                    when="BEFORE",
+                ),
+            ),
         ),
     ]

@@ -1,0 +1,54 @@
+"""The table of background jobs: what each kind does, and which of them recur."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from agents import jobs, services
+from agents.errors import RepositoryUnreadable
+from agents.models import Job, PlaybookRepository
+from audit import partitions
+from audit.context import SYSTEM
+from plans.execution.finish import COMMIT_TASKS
+from plans.execution.task_file import commit_finished_tasks
+
+RECURRING: Mapping[str, timedelta] = {
+    COMMIT_TASKS: timedelta(minutes=1),  # a net below the job that each finished step asks for
+    "agents.refresh_playbooks": timedelta(minutes=15),
+    "audit.make_partitions": timedelta(days=1),
+}
+
+
+@jobs.handler("agents.refresh_playbooks")
+def refresh_playbooks(_payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the playbook repository anew; trouble with it is kept on its row and shown on the playbooks page."""
+    try:
+        return {"commit": services.refresh_playbooks(actor=SYSTEM).commit}
+    except RepositoryUnreadable as error:
+        return {"problem": error.sentence}
+
+
+@jobs.handler("audit.make_partitions")
+def make_partitions(_payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the partitions of the months to come."""
+    return {"made": partitions.ensure()}
+
+
+jobs.handler(COMMIT_TASKS)(commit_finished_tasks)
+
+
+def ensure() -> None:
+    """Make sure that each recurring job has its row, and that the configured repository has one. Safe to repeat."""
+    with transaction.atomic():
+        for kind, every in RECURRING.items():
+            if not Job.objects.filter(kind=kind, every__isnull=False).exists():
+                jobs.enqueue(kind, key="recurring", every=every)
+    if settings.CHIFFON_PLAYBOOK_REPO:
+        location = str(Path(settings.CHIFFON_PLAYBOOK_REPO).resolve())
+        PlaybookRepository.objects.update_or_create(name="playbooks", defaults={"location": location})

@@ -1,0 +1,55 @@
+"""`manage.py seed_demo`: the people, the policy and the playbook repository of the demo story."""
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.management.base import BaseCommand, CommandError
+
+from agents import git, services
+from agents.models import PlaybookRepository
+from audit.authority import Role
+from audit.context import SYSTEM
+from chiffon_site.embedded.folder import DataFolder
+from chiffon_site.environment import BASE_DIR
+
+PEOPLE = {
+    "requester": ("Mara", "Lindqvist", (Role.REQUESTER,)),
+    "approver": ("Priya", "Raman", (Role.APPROVER,)),
+    "auditor": ("Jonas", "Weber", (Role.AUDITOR,)),
+    "admin": ("Ines", "Okafor", (Role.ADMINISTRATOR, Role.AGENT_ADMIN)),
+}
+HOMELAB = BASE_DIR / "examples" / "homelab"
+AUTHOR = git.Person("Chiffon demo", "demo@chiffon.invalid")
+
+
+class Command(BaseCommand):
+    """Write the demo's data where it is missing; what is there stays."""
+
+    help = "Write the demo's people, policy and playbook repository where they are missing."
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        """Seed. Safe to repeat."""
+        folder = Path(settings.CHIFFON_DATA_DIR)
+        accounts = DataFolder(folder).demo_accounts()
+        for name, (first, last, roles) in PEOPLE.items():
+            if name not in accounts:
+                raise CommandError(f"The data folder has no password for {name}; start with chiffon up --demo.")
+            user, new = get_user_model().objects.get_or_create(
+                username=name, defaults={"first_name": first, "last_name": last, "email": f"{name}@example.org"}
+            )
+            if new:
+                user.set_password(accounts[name])
+                user.save()
+                user.groups.set(Group.objects.filter(name__in=[role.value for role in roles]))
+        self._repository(folder / "playbooks")
+
+    def _repository(self, location: Path) -> None:
+        if settings.CHIFFON_PLAYBOOK_REPO:  # a repository of one's own takes the place of the sample
+            location = Path(settings.CHIFFON_PLAYBOOK_REPO).resolve()
+        elif not location.exists():
+            git.init_from_folder(HOMELAB, location, AUTHOR, "The sample homelab")
+        PlaybookRepository.objects.get_or_create(name="playbooks", defaults={"location": str(location)})
+        services.refresh_playbooks(actor=SYSTEM)
