@@ -1,4 +1,4 @@
-"""Every HTTP path and every WebSocket path."""
+"""Every HTTP path. The WebSocket paths are in `sockets.py`."""
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
@@ -8,8 +8,9 @@ from chiffon_site.observability import health
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),
+    path("api/", include("chiffon_site.api.urls")),
+    path("accounts/tokens/", include("chiffon_site.accounts.urls")),
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
+    path("", include("audit.urls")),
 ]
-
-websocket_urlpatterns: list[URLPattern | URLResolver] = []

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
+from audit.authority import Role
 from chiffon_site.embedded import roles
 from tests import servers
 
@@ -55,3 +56,33 @@ def process_environment(application_url: str) -> dict[str, str]:
 def checkout() -> Path:
     """The folder that holds manage.py."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def requester(db):
+    """A person who asks for work."""
+    return _person("requester", Role.REQUESTER)
+
+
+@pytest.fixture
+def approver(db):
+    """A person who decides."""
+    return _person("approver", Role.APPROVER)
+
+
+@pytest.fixture
+def auditor(db):
+    """A person who reads the trail."""
+    return _person("auditor", Role.AUDITOR)
+
+
+@pytest.fixture
+def admin(db):
+    """A person who runs the installation."""
+    return _person("admin", Role.ADMINISTRATOR)
+
+
+def _person(name, role):
+    from tests.factories import make_user  # models exist only once Django is ready
+
+    return make_user(name, role)

@@ -71,7 +71,7 @@ class PersonAdmin(_UserAdmin):
         """No."""
         return False
 
-    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002 - Django's name
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         """Set somebody's password; the change and its record commit together."""
         with transaction.atomic():
             return super().user_change_password(request, id, form_url)

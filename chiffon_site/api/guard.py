@@ -1,0 +1,112 @@
+"""The one door of the API: before an endpoint runs, it is known who calls, on which trace, and that they may call so often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver
+from django.views.decorators.csrf import csrf_exempt
+from ninja.utils import check_csrf
+
+from audit.context import Actor, acting
+from audit.http import Problem
+from audit.ids import uuid7
+from chiffon_site.accounts.tokens import find_token
+from chiffon_site.api import idempotency
+from chiffon_site.api.bodies import LARGEST_BODY, check_value, read_json
+from chiffon_site.api.problems import from_exception, problem
+from chiffon_site.api.rates import buckets
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+View = Callable[..., HttpResponse]
+
+
+def guarded(view: View) -> View:
+    """The view behind the door: signed in or 401, counted, replayed where asked, and every error a problem."""
+
+    @csrf_exempt  # cookies are checked below; a token needs no check, since no browser sends it by itself
+    @login_not_required  # the middleware would redirect a program to a page
+    @wraps(view)
+    def door(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        trace = uuid7()
+        with acting(_NOBODY, trace):
+            try:
+                _check_size(request)
+                caller, bucket = _who(request)
+                if seconds := buckets().wait(bucket):
+                    raise Problem(429, "too_many_requests", "That is too fast.", retry_after=seconds)
+                _check_address(request)
+                if request.body:
+                    read_json(request.body)  # ninja would make one and the same answer of every complaint
+                with acting(caller, trace):
+                    return _answer(request, caller, lambda: view(request, *args, **kwargs))
+            except Exception as error:
+                return from_exception(request, error)
+
+    return door
+
+
+def guard_all(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | URLResolver]:
+    """Put every view of these paths behind the door."""
+    for pattern in patterns:
+        if isinstance(pattern, URLPattern):
+            pattern.callback = guarded(pattern.callback)
+    return patterns
+
+
+_NOBODY: Final = Actor("agent", "")  # may do nothing; the context's own default may do everything
+
+
+def _answer(request: HttpRequest, caller: Actor, call: Callable[[], HttpResponse]) -> HttpResponse:
+    def told() -> HttpResponse:
+        response = call()
+        if response.status_code >= 400 and "json" not in response.get("Content-Type", ""):
+            plain = problem(response.status_code)  # what ninja says itself, such as a method that is not allowed
+            if "Allow" in response:
+                plain["Allow"] = response["Allow"]
+            return plain
+        return response
+
+    key = request.headers.get(idempotency.HEADER)
+    if request.method != "POST" or key is None:
+        return told()
+    return idempotency.answered_once(request, caller.user, key, told)
+
+
+def _who(request: HttpRequest) -> tuple[Actor, str]:
+    """Who calls, and whose bucket the call is taken from. Raises Problem 401, or 403 for a call another site may have made."""
+    header = request.headers.get("Authorization")
+    if header is not None:
+        scheme, _, text = header.partition(" ")
+        token = find_token(text.strip()) if scheme.lower() == "bearer" else None
+        if token is None:
+            raise Problem(401, "bad_token", "The token is unknown, expired or revoked, or its person is disabled.")
+        return Actor.person(token.user, frozenset(token.scopes)), f"token:{token.pk}"
+    if not request.user.is_authenticated:
+        raise Problem(401, "not_signed_in", "Sign in, or send a token in the Authorization header.")
+    if request.method not in SAFE and check_csrf(request) is not None:
+        raise Problem(403, "csrf_failed", "The call lacks the X-CSRFToken of this session, or comes from another site.")
+    return Actor.person(request.user), f"person:{request.user.pk}"
+
+
+def _check_size(request: HttpRequest) -> None:
+    """Go on, or raise Problem 413: by the announced length before reading, and by the real one after."""
+    announced = request.headers.get("Content-Length") or "0"
+    if not announced.isdigit():
+        raise Problem(400, "bad_request", "The Content-Length is not a number.")
+    if int(announced) > LARGEST_BODY or len(request.body) > LARGEST_BODY:
+        raise Problem(413, "too_large", "The body is larger than 1 MiB.")
+
+
+def _check_address(request: HttpRequest) -> None:
+    """Go on, or raise Problem: no thing has a NUL in its name, and no filter can hold one."""
+    if "\x00" in request.path:
+        raise Problem(404, "not_found", "There is nothing at this address.")
+    for name, values in request.GET.lists():
+        check_value(name, ["query"])
+        for value in values:
+            check_value(value, ["query", name])

@@ -1,0 +1,89 @@
+"""The OpenAPI document: what ninja derives from the endpoints, and what the door adds to every one of them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.openapi.schema import OpenAPISchema
+
+from chiffon_site.api.problems import CONTENT_TYPE, from_exception
+
+PROBLEM: Final[dict[str, Any]] = {
+    "title": "Problem",
+    "description": "What is wrong, after RFC 9457. `code` is stable; `detail` is a sentence for a person.",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code", "trace_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+        "trace_id": {"type": ["string", "null"], "format": "uuid"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["loc", "msg"],
+                "properties": {
+                    "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
+                    "msg": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+ANYWHERE: Final = {
+    400: "The request cannot be read",
+    401: "Nobody is signed in, or the token is not valid",
+    403: "Not allowed",
+    404: "There is no such thing, or it is not for the caller",
+    405: "The address does not take this method",
+    413: "The body is larger than 1 MiB",
+    422: "A field is wrong; `errors` names each",
+    429: "Too fast; `Retry-After` says how long to wait",
+    500: "A fault of Chiffon",
+    503: "The database does not answer; `Retry-After` says when to try again",
+}
+WRITING: Final = {409: "It could be taken, but not in the state things are in"}
+KEY_PARAMETER: Final[dict[str, Any]] = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+    "description": "The same call with the same key gets the same answer and does nothing a second time, for 24 hours.",
+}
+
+
+class DocumentedAPI(NinjaAPI):
+    """A NinjaAPI whose every error is a problem, and whose document tells every answer, the problems included."""
+
+    def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
+        """The problem that fits the exception."""
+        return from_exception(request, exc)
+
+    def get_openapi_schema(self, *args: Any, **kwargs: Any) -> OpenAPISchema:
+        """The document, completed."""
+        document = super().get_openapi_schema(*args, **kwargs)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = PROBLEM
+        for path in document["paths"].values():
+            for method, operation in path.items():
+                _complete(method, operation)
+        return document
+
+
+def _complete(method: str, operation: dict[str, Any]) -> None:
+    answers = operation["responses"]
+    for status, sentence in (ANYWHERE | (WRITING if method == "post" else {})).items():
+        answer: dict[str, Any] = {
+            "description": sentence,
+            "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        if status in {429, 503}:
+            answer["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+        answers[status] = answer
+    if method == "post":
+        operation.setdefault("parameters", []).append(KEY_PARAMETER)

@@ -1,0 +1,215 @@
+"""The REST endpoints of requests, plans and what their steps say. Each asks who may, makes one call, and tells the result."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef
+from django.http import HttpRequest, HttpResponse
+from ninja import Path, Query, Router, Status
+
+from audit.authority import Action, may
+from audit.context import Actor
+from audit.http import allow, caller, missing, page_by
+from plans import api_schemas as schemas
+from plans import live, services
+from plans.api_tell import tell_plan, tell_plans, tell_request
+from plans.enums import Stage
+from plans.models import Approval, Attempt, Plan, Request
+from plans.permissions import visible_plans, visible_requests
+from plans.selectors.policy import active_policy
+
+requests = Router(tags=["requests"])
+plans = Router(tags=["plans"])
+attempts = Router(tags=["plans"])
+_LONGEST_NUMBER = 15  # digits
+
+
+@requests.post("", response={201: schemas.RequestTold}, operation_id="submit_request", summary="Ask for work in words")
+def submit_request(request: HttpRequest, body: schemas.RequestGiven) -> Status[dict[str, Any]]:
+    """Answers what was understood: a plan, a question, or why nothing can be done."""
+    made = services.submit_request(actor=caller(), text=body.text, session_id=body.session_id)
+    return Status(201, tell_request(find_request(caller(), made.pk), with_messages=True))
+
+
+@requests.get("", response=schemas.RequestsTold, operation_id="list_requests", summary="Requests, newest first")
+def list_requests(request: HttpRequest, filters: Query[schemas.RequestFilters]) -> dict[str, Any]:
+    """Those that the caller may see."""
+    rows = visible_requests(allow(Action.SEE_REQUEST)).select_related("requester", "plan")
+    if filters.status:
+        rows = rows.filter(status=filters.status)
+    found, more = page_by(rows, "number", filters.after, filters.limit)
+    return {"items": [tell_request(row) for row in found], "next": more}
+
+
+@requests.get("/{id}", response=schemas.RequestTold, operation_id="get_request", summary="One request")
+def get_request(request: HttpRequest, id: Path[UUID]) -> dict[str, Any]:
+    """With its conversation."""
+    return tell_request(find_request(allow(Action.SEE_REQUEST), id), with_messages=True)
+
+
+@requests.post(
+    "/{id}/messages", response=schemas.RequestTold, operation_id="answer_request", summary="Answer a question"
+)
+def answer_request(request: HttpRequest, id: Path[UUID], body: schemas.MessageGiven) -> dict[str, Any]:
+    """The answer refines what was understood; what became of the request is told."""
+    services.answer_request(actor=caller(), request_id=id, text=body.text)
+    return tell_request(find_request(caller(), id), with_messages=True)
+
+
+@plans.post("", response={201: schemas.PlanTold}, operation_id="create_plan", summary="A plan written by a program")
+def create_plan(request: HttpRequest, body: schemas.PlanGiven) -> Status[dict[str, Any]]:
+    """Validated, digested and approved like any other; an invalid one is refused as a whole."""
+    made = services.create_plan(actor=caller(), goal=body.goal, steps=body.steps, budget=body.budget)
+    return Status(201, tell_plan(_plan(made.pk)))
+
+
+@plans.get("", response=schemas.PlansTold, operation_id="list_plans", summary="Plans, newest first")
+def list_plans(request: HttpRequest, filters: Query[schemas.PlanFilters]) -> dict[str, Any]:
+    """Those that the caller may see."""
+    actor = allow(Action.SEE_PLANS)
+    rows = visible_plans(actor).select_related("requester")
+    if filters.stage:
+        rows = rows.filter(stage=filters.stage)
+    if filters.requester:
+        name = actor.name if filters.requester == "me" else filters.requester
+        rows = rows.filter(requester__username=name)
+    if filters.awaiting:
+        rows = rows.filter(pk__in=_awaiting(actor))
+    found, more = page_by(rows, "number", filters.after, filters.limit)
+    return {"items": tell_plans(found), "next": more}
+
+
+@plans.get("/{id}", response=schemas.PlanTold, operation_id="get_plan", summary="One plan")
+def get_plan(request: HttpRequest, id: Path[str]) -> dict[str, Any]:
+    """By its id or its number."""
+    return tell_plan(find_plan(caller(), id))
+
+
+@plans.post("/{id}/approve", response=schemas.PlanTold, operation_id="approve_plan", summary="Approve a digest")
+def approve_plan(request: HttpRequest, id: Path[str], body: schemas.ApproveGiven) -> dict[str, Any]:
+    """409 `digest_mismatch` if the plan is no longer what was seen; the same answer again is answered like the first."""
+    plan = _to_decide(id)
+    services.approve_plan(actor=caller(), plan_id=plan, digest=body.digest, comment=body.comment)
+    return tell_plan(_plan(plan))
+
+
+@plans.post("/{id}/reject", response=schemas.PlanTold, operation_id="reject_plan", summary="Reject a plan")
+def reject_plan(request: HttpRequest, id: Path[str], body: schemas.RejectGiven) -> dict[str, Any]:
+    """With a reason that the requester reads."""
+    plan = _to_decide(id)
+    services.reject_plan(actor=caller(), plan_id=plan, reason=body.reason, digest=body.digest)
+    return tell_plan(_plan(plan))
+
+
+@plans.post("/{id}/steps/{key}/retry", response=schemas.PlanTold, operation_id="retry_step", summary="Try a step again")
+def retry_step(
+    request: HttpRequest, id: Path[str], key: Path[str], body: schemas.ReasonGiven = schemas.ReasonGiven()
+) -> dict[str, Any]:
+    """A failed step, or one whose outcome is unknown, gets another try."""
+    plan = _to_decide(id)
+    services.retry_step(actor=caller(), plan_id=plan, key=key, reason=body.reason)
+    return tell_plan(_plan(plan))
+
+
+@plans.get(
+    "/{id}/events", response=schemas.EventsTold, operation_id="list_events", summary="What happened after a cursor"
+)
+def list_events(request: HttpRequest, id: Path[str], filters: Query[schemas.EventFilters]) -> dict[str, Any]:
+    """The plan's events and its output lines, as the WebSocket tells them; the cursors are the same."""
+    plan = find_plan(caller(), id)
+    batch = live.events_after(plan.pk, filters.after, filters.limit)
+    return {"items": batch.events, "next": batch.cursor if batch.more else None}
+
+
+@attempts.get(
+    "/{id}/output",
+    response=schemas.OutputTold,
+    operation_id="read_output",
+    summary="The lines of one try",
+    openapi_extra={"responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}},
+)
+def read_output(
+    request: HttpRequest, id: Path[UUID], filters: Query[schemas.OutputFilters]
+) -> HttpResponse | dict[str, Any]:
+    """As JSON, or as plain text, where a Link header leads to the next page."""
+    actor = allow(Action.SEE_PLANS)
+    attempt = Attempt.objects.select_related("plan").filter(pk=id).first()
+    if attempt is None or not may(actor, Action.SEE_PLAN, attempt.plan):
+        raise missing("try")
+    lines = live.lines_after(attempt.plan_id, attempt.pk, filters.after, filters.limit)
+    more = str(lines[-1].seq) if len(lines) == filters.limit else None
+    if filters.format == "text":
+        text = "".join(f"{line.text}\n" for line in lines)
+        response = HttpResponse(text, content_type="text/plain; charset=utf-8")
+        if more:
+            response["Link"] = f'<{request.path}?format=text&after={more}&limit={filters.limit}>; rel="next"'
+        return response
+    ended = bool(attempt.lines_sha256)
+    return {
+        "items": [{"seq": line.seq, "stream": line.stream, "text": line.text, "at": line.at} for line in lines],
+        "next": more,
+        "ended": ended,
+        "count": attempt.line_count if ended else None,
+        "sha256": attempt.lines_sha256 or None,
+    }
+
+
+def find_plan(actor: Actor, id: str) -> Plan:
+    """The plan of this id or number, if the actor may see it. Raises Problem 403 or 404."""
+    allow(Action.SEE_PLANS)
+    plan = _by_name(id)
+    if plan is None or not may(actor, Action.SEE_PLAN, plan):
+        raise missing("plan")
+    return plan
+
+
+def find_request(actor: Actor, id: UUID) -> Request:
+    """The request of this id, if the actor may see it. Raises Problem 403 or 404.
+
+    Whoever asks or answers is told the result, also by a token that could not read it later.
+    """
+    found = Request.objects.select_related("requester", "plan").filter(pk=id).first()
+    if found is not None and actor.user is not None and found.requester_id == actor.user.pk:
+        return found
+    allow(Action.SEE_REQUEST)
+    if found is None or not may(actor, Action.SEE_REQUEST, found):
+        raise missing("request")
+    return found
+
+
+def _awaiting(actor: Actor) -> Any:
+    """The plans that wait for this person's decision."""
+    waiting = Plan.objects.filter(stage=Stage.PENDING_APPROVAL)
+    if not may(Actor.person(actor.user), Action.DECIDE_PLAN):
+        return waiting.none().values("pk")
+    policy = active_policy()
+    if policy is None or policy.four_eyes:
+        waiting = waiting.exclude(requester=actor.user)
+    answered = Approval.objects.filter(
+        plan=OuterRef("pk"), approver=actor.user, revision__number=OuterRef("revision_number")
+    )
+    return waiting.exclude(Exists(answered)).values("pk")
+
+
+def _by_name(id: str) -> Plan | None:
+    plans = Plan.objects.select_related("requester")
+    if id.isascii() and id.isdigit() and len(id) <= _LONGEST_NUMBER:
+        return plans.filter(number=int(id)).first()
+    try:
+        return plans.filter(pk=UUID(id)).first()
+    except ValueError:
+        return None
+
+
+def _to_decide(id: str) -> UUID:
+    """The plan's id, for a service that asks itself who may."""
+    plan = _by_name(id)
+    if plan is None:
+        raise missing("plan")
+    return plan.pk
+
+
+def _plan(pk: UUID) -> Plan:
+    return Plan.objects.select_related("requester").get(pk=pk)
