@@ -67,12 +67,12 @@ class Up:
     def answers(self, path: str = "/readyz") -> bool:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
-                return response.status == 200
+                return bool(response.status == 200)
         except OSError:
             return False
 
     def variables(self) -> dict[str, str]:
-        return json.loads((self.folder / "env.json").read_text())
+        return dict(json.loads((self.folder / "env.json").read_text()))
 
 
 @pytest.fixture(scope="module")
