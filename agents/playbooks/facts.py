@@ -76,7 +76,7 @@ def read_facts(root: Path, inventory: str = "") -> Facts:
         reader.read_folder(base / "group_vars")
         reader.read_folder(base / "host_vars", hosts_only=True)
     return Facts(
-        inventory_name=path.stem if path is not None else "",
+        inventory_name=_name_of(path, root) if path is not None else "",
         hosts=tuple(reader.hosts),
         groups=tuple(name for name in reader.members if name not in ("all", "ungrouped")),
         variables=reader.variables,
@@ -162,6 +162,12 @@ class _Reader:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
+
+
+def _name_of(path: Path, root: Path) -> str:
+    # inventories/production/hosts.yml is called production.
+    named = path.parent != root and path.parent.name not in ("inventory", "inventories")
+    return path.parent.name if path.stem in ("hosts", "inventory", "main") and named else path.stem
 
 
 def _only_inventory(root: Path) -> Path | None:

@@ -34,6 +34,7 @@ SURE: Final = 0.75  # from here on the best offering is taken, if no other comes
 POSSIBLE: Final = 0.4  # from here on it is worth a question
 MARGIN: Final = 0.12  # a runner-up this close makes it a question
 MOST_OPTIONS: Final = 5
+MOST_SCORED: Final = 60  # offerings; up to here every word's are scored
 
 _FROM_CONTEXT: Final = 0.85  # the service was named in an earlier clause
 _PART_OF_NAME: Final = 0.6
@@ -111,7 +112,12 @@ def match(clause: str, catalogue: Catalogue, context: MatchContext | None = None
     context = context or MatchContext()
     index = _index(catalogue)
     asked = _understand(clause, index, context)
-    near = set().union(*(index.by_stem.get(part, frozenset()) for part in asked.stems))
+    # Words that half a large catalogue uses choose nothing, so they only count where there is nothing else.
+    large = len(index.entries) > MOST_SCORED
+    telling = [part for part in asked.stems if not large or part not in index.common]
+    near = set().union(*(index.by_stem.get(part, frozenset()) for part in telling))
+    if not near:
+        near = set().union(*(index.by_stem.get(part, frozenset()) for part in asked.stems))
     if context.service:
         near |= index.by_service.get(context.service, frozenset())
     best: dict[str, Match] = {}
@@ -297,6 +303,8 @@ def _score(entry: _Entry, asked: _Asked, index: _Index, context: MatchContext) -
     score = name_share * factor * (0.45 + 0.55 * coverage)
     if entry.qualifiers and not described and filed is None and not (entry.qualifiers & stems):
         score *= 0.9  # the playbook is about one aspect of the service, which nobody mentioned
+        if unexplained:
+            score = min(score, SURE - 0.01)  # and the words speak of another: “add users to kuma”
     score *= _MISSPELT if any(_parts(word, asked) & set(asked.corrected.values()) for word in named_words) else 1.0
     risky = offering.verb in DESTRUCTIVE or offering.risk == "high"
     guessed = any(_parts(word, asked) & set(asked.corrected.values()) for word in named_words)

@@ -6,6 +6,7 @@ Pure. Jinja is only parsed, never rendered.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -196,7 +197,10 @@ def _templates(value: Any, key: str = "") -> Iterator[tuple[str, bool]]:
 @lru_cache(maxsize=20_000)
 def _expression(text: str, *, bare: bool) -> Expression:
     try:
-        tree = _ENVIRONMENT.parse("{{ " + text + " }}" if bare and "{{" not in text else text)
+        with warnings.catch_warnings():
+            # A backslash in somebody's regular expression is no concern of ours.
+            warnings.simplefilter("ignore")
+            tree = _ENVIRONMENT.parse("{{ " + text + " }}" if bare and "{{" not in text else text)
     except (TemplateError, RecursionError):
         return Expression(unreadable=True)
     stored = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}

@@ -29,8 +29,8 @@ update change modify edit adjust refresh set aktualisiere aktualisieren andere
 add append include insert register put enter list-in integrate hinzufuge hinzufugen erganze erganzen fuge trage
 remove delete uninstall undeploy destroy teardown drop purge erase wipe unregister get-rid entferne entfernen losche loschen
 upgrade bump
-backup dump snapshot save sichere sichern
-restore recover wiederherstelle
+backup dump snapshot save archive sichere sichern
+restore recover undo revert reverse wiederherstelle
 check verify inspect validate probe audit prufe prufen kontrolliere uberprufe
 restart reboot bounce neustarte
 reload
@@ -76,7 +76,7 @@ STOP_WORDS: Final = frozenset(
     playbooks ansible job jobs thing things stuff one ones go ahead sure make hey hi hello thanks thank dear chiffon
     first second next finally after afterwards before once when while already still well ok okay valid
     bitte der die das den dem des ein eine einen einem und dann danach auf mit im am zum zur fur von unser unsere unseren
-    meine meinen neu alle job called named name infrastructure environment environments network system""".split()
+    meine meinen neu alle job called named name infrastructure environment environments network system hosts whether only simply really completely entirely fully hinzu""".split()
 )
 
 _SYNONYMS: Final = {
@@ -143,7 +143,7 @@ def stem(folded: str) -> str:
     for ending in ("ing", "ed"):
         if word.endswith(ending) and len(word) - len(ending) >= 3 and _has_vowel(word[: -len(ending)]):
             word = word[: -len(ending)]
-            if word[-1] == word[-2] and word[-1] not in "ls":
+            if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "ls":
                 word = word[:-1]
             break
     return word[:-1] if word.endswith("e") and len(word) > 3 else word
@@ -207,6 +207,10 @@ _PARTICLES: Final = {
     ("clean", "up"): "clean",
     ("look", "at"): "check",
     ("hook", "up"): "add",
+    ("up", "running"): "deploy",  # “up and running”
+    ("get", "running"): "deploy",
+    ("get", "going"): "deploy",
+    ("hav", "running"): "deploy",
 }
 
 

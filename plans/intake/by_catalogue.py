@@ -96,9 +96,19 @@ def _tells_value(reading: _Reading, clause: Clause) -> bool:
     return bool(said)
 
 
+def _says_more(reading: _Reading, offering: Offering, said: Mapping[str, Said], text: str) -> bool:
+    """Whether a noun alone is more about the work before it: “…, database name billing”, “… and warn”."""
+    if not reading.drafts or reading.drafts[-1].offering.playbook != offering.playbook:
+        return False
+    settled = {name for name, filled in reading.drafts[-1].parameters.items() if filled.origin.startswith("request")}
+    return not settled & set(said) if said else not services_named(text, reading.catalogue)
+
+
 def _add_to_last(reading: _Reading, clause: Clause, said: Mapping[str, Said]) -> None:
     draft = reading.drafts[-1]
     filled, questions = fill_parameters(draft.number, draft.offering, said, reading.facts, reading.answers, ())
+    settled = {f"clause-{draft.number}:{name}" for name in said}
+    reading.ambiguities[:] = [question for question in reading.ambiguities if question.key not in settled]
     reading.ambiguities.extend(question for question in questions if question.about in said)
     reading.drafts[-1] = replace(
         draft,
@@ -129,7 +139,7 @@ def _read_work(reading: _Reading, number: int, clause: Clause) -> None:
             clause.start + start, clause.start + end, "Work runs once, after approval; times and repetition come later."
         )
     place = find_place(visible, reading.facts, reading.catalogue)
-    explained = (*times, *plain_values(clause.text), *((place.span,) if place else ()))
+    explained = (*times, *_plain_values(reading, clause.text), *((place.span,) if place else ()))
     context = MatchContext(service=reading.service, verb=reading.verb if clause.inherits else "", explained=explained)
     found = match(clause.text, reading.catalogue, context)
     values = {m.offering.key: _values(reading, visible, m.offering, place) for m in found[:_RESCORED]}
@@ -150,11 +160,17 @@ def _read_work(reading: _Reading, number: int, clause: Clause) -> None:
         said = values.get(picked.offering.key)
         if said is None:
             said = _values(reading, visible, picked.offering, place)
-        last = reading.drafts[-1].offering.playbook if reading.drafts else ""
-        if clause.inherits and last == picked.offering.playbook and not services_named(visible, reading.catalogue):
-            _add_to_last(reading, clause, said)  # “… and warn”, “… with 14 days”: more about the same work
+        target = next((found.value for name, found in said.items() if name.endswith("_service")), "")
+        reading.service = str(target) or reading.service  # in “back up kuma and remove it”, it is kuma
+        if clause.inherits and _says_more(reading, picked.offering, said, visible):
+            _add_to_last(reading, clause, said)
         else:
             _draft(reading, number, clause, picked, place, said, answered=choice.kind == "ask")
+
+
+def _plain_values(reading: _Reading, text: str) -> tuple[Span, ...]:
+    # Quotes around a service's name are emphasis, not a value: deploy "kuma".
+    return tuple((s, e) for s, e in plain_values(text) if not services_named(text[s:e], reading.catalogue))
 
 
 def _values(reading: _Reading, text: str, offering: Offering, place: Place | None) -> dict[str, Said]:
@@ -234,6 +250,11 @@ def _draft(
             start = clause.start + word.start
             reason = f"{offering.playbook} says nothing of it; the rest of the sentence is understood."
             reading.leave(start, clause.start + word.end, reason)
+    accounted = [*(span for value in said.values() for span in value.spans), *([place.span] if place else [])]
+    for start, end in _plain_values(reading, clause.text):
+        if not any(s < end and start < e for s, e in (*accounted, *find_schedule(clause.text))):
+            reason = f"It is a value that {offering.playbook} has no use for."
+            reading.leave(clause.start + start, clause.start + end, reason)
     reading.drafts.append(
         Draft(
             number=number,

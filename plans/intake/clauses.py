@@ -46,9 +46,9 @@ class Clause:
 
 
 _PROTECTED: Final = re.compile(
-    r"\{\{.*?\}\}|\{%.*?%\}|\"[^\"]*\"|“[^”]*”|„[^“”]*[“”]|(?<!\w)'[^']*'(?!\w)"
+    r"\bup\s+and\s+running\b|\{\{.*?\}\}|\{%.*?%\}|\"[^\"]*\"|“[^”]*”|„[^“”]*[“”]|(?<!\w)'[^']*'(?!\w)"
     r"|[a-zA-Z][a-zA-Z0-9+.-]*://[^\s,;“”\"'<>]+",
-    re.DOTALL,
+    re.DOTALL | re.IGNORECASE,
 )
 _SEPARATOR: Final = re.compile(
     r"(?P<hard>[.!?]+(?=\s|$)|[;\n\r؟。！？]+|—)"

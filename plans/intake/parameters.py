@@ -92,6 +92,8 @@ def settle_place(
 def _problem(place: Place, allowed: frozenset[str], facts: Facts) -> str:
     if place.kind == "unknown":
         return f"“{place.name}” is no host, group or inventory that I know."
+    if place.kind == "several":
+        return f"{place.name} are several places, and a piece of work is limited to one."
     if place.kind == "inventory" or not allowed:
         return ""
     wanted = {place.name} if place.kind == "host" else set(facts.members.get(place.name, ()))

@@ -27,10 +27,8 @@ _ORDINALS: Final = {
     "fourth": 4,
     "fifth": 5,
     "former": 1,
-    "one": 1,
-    "two": 2,
-    "three": 3,
 }
+_COUNTS: Final = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 _NO: Final = frozenset("none neither no nothing skip leave cancel stop nope nein keine drop forget".split())
 _YES: Final = frozenset("yes y yep yeah sure ok okay go proceed continue ja right correct".split())
 _ALIKE: Final = 80  # rapidfuzz, 0 to 100
@@ -112,6 +110,7 @@ def chosen(question: Ambiguity, answer: str) -> str | None:
     real = [option for option in question.options if option.value != NOTHING]
     numbers = [int(word) for word in words if word.isdigit() and len(word) < 4]
     numbers = numbers or [_ORDINALS[word] for word in words if word in _ORDINALS]
+    numbers = numbers or [_COUNTS[word] for word in words if word in _COUNTS]
     if len(numbers) == 1 and len(words) <= 4 and 1 <= numbers[0] <= len(question.options):
         return question.options[numbers[0] - 1].value
     if "last" in words and real and len(words) <= 4:

@@ -15,7 +15,7 @@ from agents.playbooks.catalogue import Catalogue, Offering, Variable
 from agents.playbooks.facts import Facts
 from agents.playbooks.filling import Filled, described
 from agents.playbooks.matching import services_named, vocabulary
-from agents.playbooks.words import STOP_STEMS, Word, find_verbs, fold, is_value, read_words, stem
+from agents.playbooks.words import STOP_STEMS, Word, find_verbs, fold, is_value, join_names, read_words, stem
 
 Span = tuple[int, int]
 
@@ -89,6 +89,7 @@ def find_place(text: str, facts: Facts, catalogue: Catalogue) -> Place | None:
     names |= {fold(host): ("host", host) for host in facts.hosts}
     services = {part for offering in catalogue.offerings for part in fold(offering.service).split("-")}
     weak: Place | None = None
+    hosts: list[Place] = []
     for at, word in enumerate(words):
         pair = word.folded + words[at + 1].folded if at + 1 < len(words) else ""
         before = [w.folded for w in words[max(0, at - 2) : at]]
@@ -101,9 +102,18 @@ def find_place(text: str, facts: Facts, catalogue: Catalogue) -> Place | None:
             found = names.get(name) or (names.get(name.replace("-", "")) if name else None)
             if found and name and (led or found[0] != "group" or name not in services):
                 place = Place(*found, (words[at - 1].start if led else word.start, end))
-                if found[0] == "host" or (led and found[0] != "inventory"):
+                if found[0] == "host":
+                    hosts.append(place)
+                elif led and found[0] == "group" and not hosts:
                     return place
-                weak = weak or place
+                else:
+                    weak = weak or place
+                break
+    if len({place.name for place in hosts}) > 1:
+        span = (hosts[0].span[0], hosts[-1].span[1])
+        return Place("several", join_names(dict.fromkeys(place.name for place in hosts), word="and"), span)
+    if hosts:
+        return hosts[0]
     return weak or _unknown_place(words, facts, catalogue, text)
 
 
@@ -259,6 +269,8 @@ def _listed(variable: Variable, text: str, words: tuple[Word, ...], facts: Facts
     said: list[str] = []
     for at, word in enumerate(words):
         pair = f"{word.folded} {words[at + 1].folded}" if at + 1 < len(words) else ""
+        if at and words[at - 1].folded in ("to", "into", "from") and "://" not in word.text:
+            continue  # where the items go, or come from, is not one of them
         if pair and pair in by_name:
             chosen.append(by_name[pair])
             spans.append((word.start, words[at + 1].end))
@@ -271,10 +283,10 @@ def _listed(variable: Variable, text: str, words: tuple[Word, ...], facts: Facts
             spans.append((word.start, word.end))
             said.append(word.text)
         elif "://" in word.text and records:
-            host = urlsplit(word.text).hostname or word.text
-            chosen.append({"name": host.split(".")[0], "url": word.text})
-            spans.append((word.start, word.end))
-            said.append(word.text)
+            name, start = _name_for(words, at)
+            chosen.append({"name": name, "url": word.text})
+            spans.append((start, word.end))
+            said.append(text[start : word.end])
     if not chosen:
         return None
     unique = [item for at, item in enumerate(chosen) if item not in chosen[:at]]
@@ -283,6 +295,22 @@ def _listed(variable: Variable, text: str, words: tuple[Word, ...], facts: Facts
     if taken > 0:
         parts.append(f"{origin} ({taken} of {len(items)})")
     return Said(unique, "; ".join(parts), tuple(spans))
+
+
+def _name_for(words: tuple[Word, ...], at: int) -> tuple[str, int]:
+    """The name of an address, said before it (“wiki at https://…”) or else read from it, and where the words begin."""
+    for before in range(at - 1, max(-1, at - 6), -1):
+        word = words[before]
+        if word.folded in ("at", "with", "the", "url", "address", "link", "under", "on", "its", "and", "a", "an", "as"):
+            continue
+        called = before > 0 and words[before - 1].folded in _CALLED
+        if called or not (word.folded in STOP_STEMS or find_verbs((word,)) or is_value(word.folded)):
+            if not called and set(word.stems) & {"portal", "monitor", "entry", "site", "item"}:
+                break
+            return word.text, words[before - 1].start if called else word.start
+        break
+    host = urlsplit(words[at].text).hostname or words[at].text
+    return host.split(".")[0], words[at].start
 
 
 def _unknown_place(words: tuple[Word, ...], facts: Facts, catalogue: Catalogue, text: str) -> Place | None:
