@@ -19,7 +19,7 @@ from chiffon_site.embedded.folder import DataFolder
 from chiffon_site.embedded.processes import free_port, tagged, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-OURS = ("CHIFFON_", "DATABASE_URL", "REDIS_URL", "CELERY_", "DJANGO_", "COVERAGE_", "COV_")
+OURS = ("CHIFFON_", "DATABASE_URL", "REDIS_URL", "CELERY_", "DJANGO_")
 
 
 class Up:
