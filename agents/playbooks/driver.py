@@ -116,10 +116,10 @@ def _message(res: dict[str, Any]) -> str:
         failed = [item for item in items if isinstance(item, dict) and item.get("failed")]
         said = [_message({**item, "results": None}) for item in failed[:3]]
         return _short(f"{len(failed)} of {len(items)} items failed: {' / '.join(said)}" if failed else message)
-    if message in {"", "non-zero return code", "MODULE FAILURE"} or message.startswith("MODULE FAILURE"):
+    if not message or "non-zero return code" in message or message.startswith("MODULE FAILURE"):
         tail = str(res.get("stderr") or res.get("module_stderr") or res.get("stdout") or "").strip().splitlines()
         if tail:
-            message = f"{message or 'failed'}: {tail[-1]}"
+            message = f"{message.rstrip('.') or 'failed'}: {tail[-1]}"
     return _short(message or "The task failed without a message.")
 
 

@@ -84,7 +84,7 @@ class Workspace:
 
 @contextmanager
 def workspace(scratch: Path | None = None) -> Iterator[Workspace]:
-    """Make a workspace that holds no commit yet, and delete all of it at the end. Raises OSError if it can not be made."""
+    """Make a workspace that holds no commit yet, and delete all of it at the end. Raises OSError if that fails."""
     private = Path(tempfile.mkdtemp(prefix=PREFIX, dir=scratch))
     lock = os.open(private / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:

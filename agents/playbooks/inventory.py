@@ -64,9 +64,8 @@ class Inventory:
             )
         terms = [term for term in (part.strip() for part in _split(pattern)) if term]
         wide = [term for term in terms if term[0] not in "!&"]
-        chosen: list[str] = []
-        for term in wide or (["all"] if terms else []):
-            chosen += [host for host in self._term(term) if host not in chosen]
+        wide = wide or (["all"] if terms else [])
+        chosen = list(dict.fromkeys(host for term in wide for host in self._term(term)))
         for term in terms:
             if term[0] in "!&":
                 named = set(self._term(term[1:]))
@@ -105,11 +104,11 @@ class Inventory:
         subscript = None if term.startswith("~") else SUBSCRIPT.fullmatch(term)
         if subscript is not None and not any(_matches(name, term) for name in (*self.groups, *self.hosts)):
             return _subscript(self._term(subscript[1]), subscript)
-        found: list[str] = []
+        chosen: dict[str, None] = {}
         for group, members in self.groups.items():
             if _matches(group, term):
-                found += [host for host in members if host not in found]
-        found += [host for host in self.hosts if host not in found and _matches(host, term)]
+                chosen.update(dict.fromkeys(members))
+        found = list(chosen | dict.fromkeys(host for host in self.hosts if _matches(host, term)))
         if not found and term in {"localhost", "127.0.0.1", "::1"}:
             return [term]  # Ansible makes this one up where the inventory does not name it
         return found
@@ -174,9 +173,7 @@ def _parse(file: Path, name: str) -> Raw:
 def _assemble(raw: Raw, folders: list[Path], root: Path) -> Inventory:
     raw.setdefault("all", RawGroup())
     depths = _depths(raw)
-    hosts: list[str] = []
-    for group in raw.values():
-        hosts += [host for host in group.hosts if host not in hosts]
+    hosts = list(dict.fromkeys(host for group in raw.values() for host in group.hosts))
     groups = {name: _members(raw, name) for name in raw if name not in {"all", "ungrouped"}}
     grouped = {host for members in groups.values() for host in members}
     named = {"all": hosts, "ungrouped": [host for host in hosts if host not in grouped]}

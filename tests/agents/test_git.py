@@ -199,9 +199,7 @@ def test_an_empty_repository_has_an_empty_history(bare):
 
 
 def _write(bare, number):
-    return [
-        commit_files(bare, {f"tasks/{number}-{n}.json": b"%d" % n}, f"{number}-{n}", AUTHOR) for n in range(5)
-    ]
+    return [commit_files(bare, {f"tasks/{number}-{n}.json": b"%d" % n}, f"{number}-{n}", AUTHOR) for n in range(5)]
 
 
 @pytest.mark.parametrize("pool", [ProcessPoolExecutor, ThreadPoolExecutor])

@@ -1,0 +1,1 @@
+"""Playbooks: what there is, what fits, what it targets, and how one is run."""
