@@ -24,6 +24,7 @@ from agents.models import Agent
 from agents.playbooks.export import remove_stale_workspaces
 from agents.supervisor.processes import is_alive
 from agents.supervisor.sweep import sweep
+from agents.tools.marks import mark_of
 from agents.tools.registry import tools_for
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def run_agent(
         pid=os.getpid(),
         alive=lambda pid: bool(pid) and is_alive(pid),
     )
-    if removed := sweep(prefix=f"{name}:"):
+    if removed := sweep(prefix=mark_of(name)):
         logger.warning("removed %s processes that an earlier %s had left", len(removed), name)
     remove_stale_workspaces()
     started(agent)

@@ -7,7 +7,7 @@
 | `status` | how the step ended: completed, failed, cancelled, skipped or unknown |
 | `step` | object: at least `key`, `name` and `tool` |
 | `dispatch` | object `{agent, score, reason, at}`: who got it and why |
-| `execution_result` | object `{outcome, resources_used, services_touched, started_at, finished_at}` |
+| `execution_result` | object: at least `outcome`, `resources_used`, `services_touched`, `started_at`, `finished_at` |
 | `approvals` | list of objects: who answered what to which digest, and when |
 
 Pure: no Django.
@@ -44,7 +44,7 @@ def validate(payload: Mapping[str, Any]) -> None:
     if not wrong:
         wrong += _compare("step.", payload["step"], _STEP, exact=False)
         wrong += _compare("dispatch.", payload["dispatch"], _DISPATCH, exact=True)
-        wrong += _compare("execution_result.", payload["execution_result"], _RESULT, exact=True)
+        wrong += _compare("execution_result.", payload["execution_result"], _RESULT, exact=False)
     if wrong:
         raise InvalidTaskFile(f"The file of the task is not written: {'; '.join(wrong)}.")
 

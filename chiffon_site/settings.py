@@ -1,5 +1,6 @@
 """Django's settings: values only, all of them from the environment (see `environment.py`)."""
 
+import hashlib
 from typing import Any
 
 import environ
@@ -28,6 +29,8 @@ CHIFFON_DIAGNOSTICS = ENVIRONMENT.diagnostics
 CHIFFON_AUDIT_DIR = ENVIRONMENT.data_dir / "audit"
 CHIFFON_SANDBOX = ENVIRONMENT.data_dir / "sandbox"
 CHIFFON_REDIS_URL = ENVIRONMENT.redis_url
+# Marks the processes of this installation's steps, so that two installations on one machine never sweep each other's.
+CHIFFON_INSTALLATION = hashlib.sha256(ENVIRONMENT.database_url.rpartition("@")[2].encode()).hexdigest()[:8]
 
 # --- Django ---------------------------------------------------------------------------------------------------------------------
 DEBUG = ENVIRONMENT.debug
@@ -70,7 +73,9 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "chiffon_site.error_pages.ErrorPages",
 ]
+CSRF_FAILURE_VIEW = "chiffon_site.error_pages.csrf_failure"
 ROOT_URLCONF = "chiffon_site.urls"
 ASGI_APPLICATION = "chiffon_site.asgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agents.playbooks.runner import PlaybookOutcome, PlaybookRun, RunStatus, TaskProgress, run_playbook
 from agents.protocol import Failure, FailureMode, Outcome, WorkRequest, WorkResult
 from agents.tools.base import Stream, ToolContext
+from agents.tools.marks import mark_of
 
 _OUTCOMES = {
     RunStatus.COMPLETED: Outcome.COMPLETED,
@@ -52,7 +53,7 @@ class PlaybookExecutor:
             tree=wanted.tree,
             playbook=wanted.path,
             inventory=wanted.inventory,
-            tag=f"{request.agent}:{request.attempt_id}:{request.token}",
+            tag=f"{mark_of(request.agent)}{request.attempt_id}:{request.token}",
             timeout_seconds=request.timeout_seconds,
             extra_vars=request.input,
             limit=wanted.limit,

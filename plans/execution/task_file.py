@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.db import transaction
 
 from audit import git_trail, trail
+from audit.task_file import STATUSES, path_of
 from plans.enums import Decision
 from plans.models import Approval, Attempt, Step
 
@@ -38,14 +39,17 @@ def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
                     trace_id=step.plan.trace_id,
                     service=step.service,
                     commit=commit,
-                    path=git_trail.task_path(payload["task_id"]),
+                    path=path_of(payload["task_id"]),
                 )
         written += len(steps)
     return {"tasks": written}
 
 
 def _unwritten() -> Any:
-    ended = Attempt.objects.filter(status__in=_ENDED, audit_commit="", started_at__isnull=False)
+    """Ended attempts that no commit holds yet; those of a step that is tried again come when the step has ended."""
+    ended = Attempt.objects.filter(
+        status__in=_ENDED, audit_commit="", started_at__isnull=False, step__status__in=STATUSES
+    )
     return ended.select_related("step__plan", "step__revision").order_by("finished_at")
 
 
@@ -63,7 +67,7 @@ def task_file(step: Step) -> dict[str, Any]:
         "revision": step.revision.number,
         "digest": step.revision.digest,
         "status": step.status,
-        "step": step.key,
+        "step": {"key": step.key, "name": step.name, "tool": step.tool, "index": step.index, "playbook": step.playbook},
         "dispatch": {
             "agent": last.agent.name if last.agent else "",
             "score": last.routing.get("score"),
