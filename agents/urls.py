@@ -1,0 +1,16 @@
+"""The paths of agents and playbooks."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, path
+
+from agents import views
+
+app_name = "agents"
+urlpatterns: list[URLPattern] = [
+    path("agents/", views.agents, name="list"),
+    path("agents/<slug:name>/", views.agent, name="agent"),
+    path("playbooks/", views.playbooks, name="playbooks"),
+    path("playbooks/refresh/", views.refresh, name="refresh_playbooks"),
+    path("playbooks/<uuid:playbook_id>/", views.playbook, name="playbook"),
+]

@@ -1,0 +1,76 @@
+"""Events of a run as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from plans.enums import EventType, Stage, StepStatus
+from plans.looks import LOOKS
+from plans.models import Event
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One event: its icon and tone, and what happened in words."""
+
+    event: Event
+    icon: str
+    tone: str
+    text: str
+    detail: str = ""
+
+
+def event_views(events: Iterable[Event]) -> list[EventView]:
+    """Events as people read them."""
+    return [_view(event) for event in events]
+
+
+def _view(event: Event) -> EventView:
+    data: dict[str, Any] = event.data
+    key = event.step_key
+    match event.type:
+        case EventType.STAGE_CHANGED:
+            look = LOOKS.get((Stage, str(data.get("now", ""))))
+            word = look.word if look else str(data.get("now", ""))
+            return EventView(
+                event,
+                look.icon if look else "plan",
+                look.tone if look else "idle",
+                f"Plan: {word}",
+                _text(data, "reason"),
+            )
+        case EventType.STEP_CHANGED:
+            look = LOOKS.get((StepStatus, str(data.get("now", ""))))
+            word = look.word.lower() if look else str(data.get("now", ""))
+            detail = _text(data, "summary") or _text(data, "waiting_for")
+            return EventView(
+                event, look.icon if look else "plan", look.tone if look else "idle", f"{key} is {word}", detail
+            )
+        case EventType.AGENT_STARTED:
+            number = data.get("attempt")
+            return EventView(
+                event, "agent", "run", f"{data.get('agent', 'An agent')} began {key}", f"try {number}" if number else ""
+            )
+        case EventType.AGENT_THINKING:
+            return EventView(event, "bulb", "idle", _text(data, "text") or f"The agent prepares {key}")
+        case EventType.TOOL_EXECUTING:
+            return EventView(event, "play", "run", f"{key} runs {_text(data, 'playbook') or _text(data, 'tool')}")
+        case EventType.TOOL_COMPLETED:
+            return EventView(event, "check", "idle", f"{_text(data, 'tool')} ended", _text(data, "summary"))
+        case EventType.AGENT_COMPLETED:
+            good = str(data.get("outcome", "")) in {"completed", "succeeded", "success"}
+            return EventView(
+                event, "agent", "ok" if good else "warn", f"The agent is done with {key}", _text(data, "summary")
+            )
+        case EventType.OUTPUT_END:
+            count = data.get("count", 0)
+            return EventView(event, "download", "idle", f"The output of {key} ended", f"{count} lines, none missing")
+        case _:
+            return EventView(event, "plan", "idle", str(event.type))
+
+
+def _text(data: dict[str, Any], name: str) -> str:
+    value = data.get(name, "")
+    return value if isinstance(value, str) else ""

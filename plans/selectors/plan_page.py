@@ -1,0 +1,160 @@
+"""The page of one plan: what will happen, what could go wrong, who must still agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from audit.authority import Action, may
+from audit.context import Actor
+from plans.enums import Decision, Stage
+from plans.graph import SHOWN, Drawing
+from plans.models import Approval, ApprovalPolicy, Plan, Request, Revision, Step
+from plans.selectors.policy import active_policy, approvers
+from plans.selectors.steps import STEPS_SHOWN, StepView, graph_of, views_of
+from plans.words import Coverage, cover, spans_of
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who must agree to the current revision, who did, and what the person who looks may do about it."""
+
+    policy: ApprovalPolicy | None
+    needed: int
+    votes: list[Approval]
+    deciders: list[Any]
+    more_deciders: int
+    may_decide: bool
+    why_not: str
+    mine: Approval | None
+
+    @property
+    def have(self) -> int:
+        """How many have approved this revision."""
+        return sum(vote.decision == Decision.APPROVED for vote in self.votes)
+
+    @property
+    def missing(self) -> int:
+        """How many approvals are still needed."""
+        return max(self.needed - self.have, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPage:
+    """Everything the page of a plan shows, for one reader."""
+
+    plan: Plan
+    revision: Revision
+    request: Request | None
+    steps: list[StepView]
+    step_count: int
+    first: int
+    graph: Drawing
+    coverage: Coverage | None
+    unasked: list[str]
+    matrix: list[str]
+    hosts: list[str]
+    reversible: list[str]
+    reversible_count: int
+    verdict: Verdict
+    may_see_request: bool
+    may_see_trace: bool
+
+    @property
+    def pending(self) -> bool:
+        """Whether it waits for approval."""
+        return self.plan.stage == Stage.PENDING_APPROVAL
+
+    @property
+    def has_run(self) -> bool:
+        """Whether there is a run to look at."""
+        return self.plan.stage in (Stage.APPROVED, Stage.EXECUTING, Stage.PAUSED, Stage.COMPLETED, Stage.FAILED) or (
+            self.plan.started_at is not None
+        )
+
+    @property
+    def last(self) -> int:
+        """The place of the last step shown."""
+        return self.first + len(self.steps) - 1
+
+    @property
+    def older(self) -> int | None:
+        """The place of the step after the last one shown, if there is one."""
+        after = self.first + len(self.steps)
+        return after if after <= self.step_count else None
+
+
+def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanPage:
+    """What one reader sees of a plan. At most 50 steps in full, from the place `first` or the step named on."""
+    revision = current_revision(plan)
+    request = plan.request
+    graph, upstream, facts = graph_of(revision, link="#step-{key}", far_link="?step={key}#step-{key}")
+    if step:
+        first = next((row["index"] for row in facts if row["key"] == step), first)
+    first = max(min(first, len(facts)), 1)
+    shown = Step.objects.filter(revision=revision, index__gte=first).order_by("index")[:STEPS_SHOWN]
+    coverage = None
+    if request is not None:
+        coverage = cover(request.text, {row["index"]: spans_of(row["span"]) for row in facts})
+    reversible = [row["reversible_by"] for row in facts if row["reversible_by"]]
+    return PlanPage(
+        plan=plan,
+        revision=revision,
+        request=request,
+        steps=views_of(shown, upstream, words_matter=request is not None),
+        step_count=len(facts),
+        first=first,
+        graph=graph,
+        coverage=coverage,
+        unasked=[row["key"] for row in facts if not row["span"]] if request is not None else [],
+        matrix=[row["key"] for row in facts] if coverage and len(facts) <= SHOWN else [],
+        hosts=list(dict.fromkeys(host for row in facts for host in row["hosts"])),
+        reversible=list(dict.fromkeys(reversible)),
+        reversible_count=len(reversible),
+        verdict=verdict_on(plan, revision, actor),
+        may_see_request=request is not None and bool(may(actor, Action.SEE_REQUEST, request)),
+        may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),
+    )
+
+
+def current_revision(plan: Plan) -> Revision:
+    """The revision that the plan stands for now."""
+    return Revision.objects.select_related("repository", "plan").get(plan=plan, number=plan.revision_number)
+
+
+def verdict_on(plan: Plan, revision: Revision, actor: Actor) -> Verdict:
+    """Who must agree to a revision, who did, and what this person may do."""
+    votes = list(Approval.objects.filter(revision=revision).select_related("approver", "policy").order_by("at", "id"))
+    policy = votes[-1].policy if votes and plan.stage != Stage.PENDING_APPROVAL else active_policy()
+    four_eyes = policy is None or policy.four_eyes
+    mine = next((vote for vote in votes if actor.user is not None and vote.approver_id == actor.user.pk), None)
+    named, more = approvers()
+    spoken = {vote.approver_id for vote in votes}
+    deciders = [
+        person for person in named if person.pk not in spoken and not (four_eyes and person.pk == plan.requester_id)
+    ]
+    why_not = _why_not(plan, actor, mine, four_eyes=four_eyes)
+    return Verdict(
+        policy=policy,
+        needed=policy.approvals_needed if policy else 1,
+        votes=votes,
+        deciders=deciders,
+        more_deciders=more,
+        may_decide=not why_not,
+        why_not=why_not,
+        mine=mine,
+    )
+
+
+def _why_not(plan: Plan, actor: Actor, mine: Approval | None, *, four_eyes: bool) -> str:
+    """Why this person may not decide now, or nothing if they may."""
+    if plan.stage != Stage.PENDING_APPROVAL:
+        return f"This plan is {Stage(plan.stage).label.lower()}."
+    answer = may(actor, Action.DECIDE_PLAN, plan)
+    if not answer:
+        return answer.sentence
+    if mine is not None:
+        return f"You have {mine.decision} this revision."
+    if four_eyes and actor.user is not None and plan.requester_id == actor.user.pk:
+        return "You asked for it, and the policy wants four eyes: somebody else decides."
+    return ""

@@ -1,0 +1,227 @@
+"""The page of a run: whether a person is needed and for what, the steps, the output, the time, the hosts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from audit.authority import Action, may
+from audit.context import Actor
+from plans.enums import Stage, StepStatus
+from plans.graph import Drawing
+from plans.models import Attempt, Event, Plan, Revision, Step
+from plans.selectors.events import EventView, event_views
+from plans.selectors.output import OutputWindow, output_window
+from plans.selectors.plan_page import current_revision
+from plans.selectors.steps import graph_of
+
+STEPS_SHOWN = 60
+BARS_SHOWN = 24
+EVENTS_SHOWN = 40
+_WANTS_EYES = (StepStatus.FAILED, StepStatus.UNKNOWN, StepStatus.RUNNING, StepStatus.READY)
+_STUCK = (StepStatus.FAILED, StepStatus.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """One step of a run with its latest attempt."""
+
+    step: Step
+    attempt: Attempt | None
+    what: str
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """The task and hosts that a running playbook has reached."""
+        return dict(self.attempt.progress) if self.attempt else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One attempt in the picture of the time, in 300ths of the run."""
+
+    label: str
+    x: float
+    width: float
+    tone: Any
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Everything the page of a run shows, for one reader."""
+
+    plan: Plan
+    revision: Revision
+    steps: list[RunStep]
+    counts: dict[str, int]
+    total: int
+    stuck: list[RunStep]
+    kept: list[str]
+    held: list[str]
+    may_retry: bool
+    may_see_trace: bool
+    graph: Drawing
+    bars: list[Bar]
+    now_x: float | None
+    ends: tuple[datetime, datetime] | None
+    events: list[EventView]
+    chosen: RunStep | None = None
+    attempts: tuple[Attempt, ...] = ()
+    window: OutputWindow | None = None
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt whose output is shown."""
+        return self.chosen.attempt if self.chosen else None
+
+    @property
+    def done(self) -> int:
+        """How many steps are completed."""
+        return self.counts.get(StepStatus.COMPLETED, 0)
+
+    @property
+    def running(self) -> int:
+        """How many steps run now."""
+        return self.counts.get(StepStatus.RUNNING, 0)
+
+    @property
+    def left_out(self) -> int:
+        """How many steps are not in the list, because there are too many."""
+        return self.total - len(self.steps)
+
+    @property
+    def going(self) -> bool:
+        """Whether anything can still happen without a person."""
+        return self.plan.stage in (Stage.APPROVED, Stage.EXECUTING, Stage.PAUSED)
+
+    @property
+    def hosts(self) -> dict[str, dict[str, int]]:
+        """For each host, how many tasks went how, as the chosen attempt last said."""
+        found = self.chosen.progress.get("hosts") if self.chosen else None
+        if not found and self.chosen and isinstance(self.chosen.step.output, dict):
+            found = self.chosen.step.output.get("hosts")
+        return found if isinstance(found, dict) else {}
+
+
+def run_page(
+    plan: Plan,
+    actor: Actor,
+    *,
+    step: str = "",
+    number: int | None = None,
+    line: int | None = None,
+    with_output: bool = True,
+) -> RunPage:
+    """What one reader sees of a run. `step` and `number` choose whose output is shown, `line` where in it.
+
+    Without them it is the output of what needs eyes most: a failed step, a running one, or the last that ended.
+    """
+    revision = current_revision(plan)
+    graph, upstream, facts = graph_of(revision, link="?step={key}#output")
+    counts = dict(Counter(row["status"] for row in facts))
+    key = step if any(row["key"] == step for row in facts) else _most_telling(facts)
+    rows = _shown(revision, facts, key)
+    chosen = next((row for row in rows if row.step.key == key), None)
+    attempts: tuple[Attempt, ...] = ()
+    window = None
+    if chosen is not None and with_output:
+        attempts = tuple(Attempt.objects.filter(step=chosen.step).select_related("agent").order_by("number"))
+        wanted = next((one for one in attempts if one.number == number), attempts[-1] if attempts else None)
+        chosen = RunStep(chosen.step, wanted, chosen.what)
+        window = output_window(wanted, line) if wanted else None
+    stuck_keys = {row["key"] for row in facts if row["status"] in _STUCK}
+    bars, now_x, ends = _time(plan)
+    return RunPage(
+        plan=plan,
+        revision=revision,
+        steps=rows,
+        counts=counts,
+        total=len(facts),
+        stuck=[row for row in rows if row.step.status in _STUCK],
+        kept=[row["key"] for row in facts if row["status"] == StepStatus.COMPLETED],
+        held=_held(facts, upstream, stuck_keys),
+        may_retry=bool(may(actor, Action.OPERATE_PLAN, plan)),
+        may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),
+        graph=graph,
+        bars=bars,
+        now_x=now_x,
+        ends=ends,
+        events=event_views(_latest_events(plan.pk)),
+        chosen=chosen,
+        attempts=attempts,
+        window=window,
+    )
+
+
+def _most_telling(facts: list[dict[str, Any]]) -> str:
+    for wanted in (*_STUCK, StepStatus.RUNNING, StepStatus.READY):
+        found = next((row["key"] for row in facts if row["status"] == wanted), None)
+        if found:
+            return str(found)
+    done = [row["key"] for row in facts if row["status"] == StepStatus.COMPLETED]
+    return str(done[-1]) if done else str(facts[0]["key"]) if facts else ""
+
+
+def _shown(revision: Revision, facts: list[dict[str, Any]], key: str) -> list[RunStep]:
+    """All steps of a plan that is not large; else those that want eyes, the chosen one, and the first others."""
+    wanted = [row for row in facts if row["status"] in _WANTS_EYES or row["key"] == key][:STEPS_SHOWN]
+    taken = {row["id"] for row in wanted}
+    wanted += [row for row in facts if row["id"] not in taken][: STEPS_SHOWN - len(wanted)]
+    ids = [row["id"] for row in wanted]
+    steps = list(
+        Step.objects.filter(pk__in=ids).defer("input", "origins", "proof", "preview", "span").order_by("index")
+    )
+    latest: dict[UUID, Attempt] = {}
+    for attempt in Attempt.objects.filter(step__in=ids).select_related("agent").order_by("number"):
+        latest[attempt.step_id] = attempt
+    what = {row["id"]: (row["playbook"] or {}).get("path") or row["tool"] for row in wanted}
+    return [RunStep(one, latest.get(one.pk), what[one.pk]) for one in steps]
+
+
+def _held(facts: list[dict[str, Any]], upstream: dict[str, list[str]], stuck: set[str]) -> list[str]:
+    """The steps that can not start because something before them is stuck. Facts come in the order of work."""
+    stranded = set(stuck)
+    for row in facts:
+        if stranded.intersection(upstream.get(row["key"], ())):
+            stranded.add(row["key"])
+    return [row["key"] for row in facts if row["key"] in stranded - stuck]
+
+
+def _latest_events(plan_id: UUID) -> list[Event]:
+    return list(Event.objects.filter(plan_id=plan_id).order_by("-xid", "-id")[:EVENTS_SHOWN])
+
+
+def _time(plan: Plan) -> tuple[list[Bar], float | None, tuple[datetime, datetime] | None]:
+    """The last attempts on one time axis, where now is on it, and its two ends."""
+    ran = list(
+        Attempt.objects.filter(plan=plan, started_at__isnull=False)
+        .select_related("step")
+        .order_by("-started_at")[:BARS_SHOWN]
+    )[::-1]
+    if not ran or ran[0].started_at is None:
+        return [], None, None
+    now = timezone.now()
+    begin = ran[0].started_at
+    end = max((one.finished_at or now) for one in ran)
+    whole = max((end - begin).total_seconds(), 0.1)
+    bars = []
+    for one in ran:
+        assert one.started_at is not None
+        seconds = ((one.finished_at or now) - one.started_at).total_seconds()
+        bars.append(
+            Bar(
+                label=f"{one.step.key} {one.number}" if one.number > 1 else one.step.key,
+                x=round((one.started_at - begin).total_seconds() / whole * 300, 1),
+                width=round(max(seconds / whole * 300, 2), 1),
+                tone=one,
+                seconds=max(seconds, 0),
+            )
+        )
+    live = any(one.finished_at is None for one in ran)
+    return bars, 300.0 if live else None, (begin, end)
