@@ -42,7 +42,7 @@ def register_agent(
 
     Raises AgentNameTaken if an agent of that name is alive elsewhere.
     """
-    identity = {
+    identity: dict[str, Any] = {
         "type": type_,
         "tools": tools,
         "labels": labels,
@@ -59,7 +59,7 @@ def register_agent(
         Agent.objects.filter(pk=agent.pk).update(**identity, started_at=Now(), heard_at=Now(), load={})
         if not new and agent.status not in (AgentStatus.DRAINING, AgentStatus.MAINTENANCE):
             move_agent(agent, to=AgentStatus.STARTING, because="Its process started.")
-        trail.record("agent.registered", subject=("agent", name), **{**identity, "pid": pid})
+        trail.record("agent.registered", subject=("agent", name), **identity)
     agent.refresh_from_db()
     return agent
 

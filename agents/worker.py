@@ -33,7 +33,14 @@ _PR_SET_PDEATHSIG: Final = 1  # Linux, prctl(2)
 
 
 def run_agent(
-    app: Celery, *, name: str, type_: str, slots: int, labels: list[str], version: str, started: Callable[[Agent], None]
+    app: Celery,
+    *,
+    name: str,
+    type_: str,
+    slots: int,
+    labels: list[str],
+    version: str,
+    started: Callable[[Agent], object],
 ) -> int:
     """Be an agent until told to stop; the exit code. `started` is called once the agent has enrolled.
 

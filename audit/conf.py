@@ -11,9 +11,6 @@ from django.core.checks import CheckMessage, Error
 
 SEQUENCE: Final = "audit_decisionrecord_sequence"
 
-# Tables that the application's database role may only read and insert into. Partitions follow their parents.
-APPEND_ONLY_TABLES: Final = ("audit_decisionrecord",)
-
 DEFAULT_AUTHOR: Final = "Chiffon audit <audit@chiffon.invalid>"
 _AUTHOR: Final = re.compile(r"[^<>\x00-\x1f]*[^<>\x00-\x20] <[^<>\s@]+@[^<>\s@]+>")
 

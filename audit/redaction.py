@@ -13,7 +13,10 @@ HIDDEN: Final = "[hidden {kind}]"
 SHORTEST_SECRET: Final = 6  # a shorter known value would hide ordinary words
 
 _SHAPES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
-    ("private key", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)),
+    (
+        "private key",
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    ),
     ("vault text", re.compile(r"\$ANSIBLE_VAULT;[0-9.]+;\w+(?:;\S+)?(?:\s+[0-9a-f]{20,})*")),
     ("token", re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|sk-[\w-]{20,})")),
     ("token", re.compile(r"\bchf_[A-Za-z0-9_-]{20,}")),  # our own API tokens
@@ -37,7 +40,7 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
         text = text.replace(value, HIDDEN.format(kind="secret"))
     for kind, shape in _SHAPES:
         hidden = HIDDEN.format(kind=kind)
-        text = shape.sub(lambda found, hidden=hidden: (found.group(1) if found.re.groups else "") + hidden, text)
+        text = shape.sub((r"\g<1>" if shape.groups else "") + hidden, text)
     return text
 
 

@@ -3,4 +3,4 @@
 from typing import Final
 
 # Tables that the application's database role may only read and insert into. Partitions follow their parents.
-APPEND_ONLY_TABLES: Final = ("audit_decisionrecord",)
+APPEND_ONLY_TABLES: Final = ("audit_decisionrecord", "plans_approval")

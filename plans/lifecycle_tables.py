@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from django.db.models import TextChoices
+
 from plans.enums import AttemptStatus, RequestStatus, Stage, StepStatus
 
 STAGE_TRANSITIONS: Final[Mapping[Stage, frozenset[Stage]]] = {
@@ -44,6 +46,6 @@ REQUEST_TRANSITIONS: Final[Mapping[RequestStatus, frozenset[RequestStatus]]] = {
 }
 
 
-def moves(table: Mapping[str, frozenset[str]]) -> list[tuple[str, str]]:
+def moves[S: TextChoices](table: Mapping[S, frozenset[S]]) -> list[tuple[str, str]]:
     """A table of transitions as sorted pairs, the form that database triggers are made from."""
     return [(str(was), str(to)) for was, targets in table.items() for to in sorted(targets)]

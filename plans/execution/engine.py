@@ -170,7 +170,7 @@ def _why_failed(unknown: list[str], failed: list[str], counts: dict[str, list[st
 def settle_if_idle(plan_id: UUID) -> bool:
     """Settle a plan unless another process is just doing so."""
     plan = Plan.objects.select_for_update(skip_locked=True).filter(pk=plan_id, stage=Stage.EXECUTING).first()
-    return bool(plan) and settle(plan)
+    return plan is not None and settle(plan)
 
 
 def jobs_for(kind: str, trace_id: UUID) -> None:

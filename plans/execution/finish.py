@@ -19,8 +19,8 @@ from plans import lifecycle
 from plans.conf import LONGEST_OUTPUT
 from plans.enums import AttemptStatus, EventType, Stage, StepStatus
 from plans.execution import engine
-from plans.execution.retry import RetryPolicy
 from plans.models import Attempt, Step
+from plans.retry import RetryPolicy
 
 COMMIT_TASKS = "audit.commit_tasks"  # the job that writes finished tasks to the audit repository
 _STATUS = {
@@ -141,7 +141,7 @@ def interrupted(attempt: Attempt, because: str) -> None:
         finished_at=Now(),
     )
     step, plan = attempt.step, attempt.plan
-    where = {"step_key": step.key, "attempt_id": attempt.pk}
+    where: dict[str, Any] = {"step_key": step.key, "attempt_id": attempt.pk}
     # The end frame comes with what was stored; the hash is only known to the holder that is gone.
     lifecycle.emit(plan.pk, EventType.OUTPUT_END, {"count": attempt.line_count, "sha256": None}, **where)
     trail.record(

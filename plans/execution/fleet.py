@@ -78,4 +78,4 @@ def _records(work_type: str) -> dict[str, dict[str, Any]]:
         .annotate(tried=Count("pk"), succeeded=Count("pk", filter=Q(status="completed")), last=Max("finished_at"))
         .order_by()
     )
-    return {row["agent__name"]: row for row in rows}
+    return {row["agent__name"]: dict(row) for row in rows}

@@ -23,9 +23,9 @@ def renew(attempt_id: UUID, token: int) -> bool | None:
     """Hold an attempt for another lease. True if a person asked to stop it, False if not, None if the lease is lost."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE plans_attempt SET lease_until = now() + %s WHERE id = %s AND token = %s AND status = 'running' "
+            "UPDATE plans_attempt SET lease_until = now() + make_interval(secs => %s) WHERE id = %s AND token = %s AND status = 'running' "
             "RETURNING cancel_requested",
-            [LEASE, attempt_id, token],
+            [LEASE_SECONDS, attempt_id, token],
         )
         row = cursor.fetchone()
     return None if row is None else bool(row[0])

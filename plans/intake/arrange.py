@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from agents.playbooks.catalogue import Offering
 from agents.playbooks.filling import Filled
+from plans.decomposition import Complexity, Span, Subtask
 from plans.intake.clauses import Clause
-from plans.intake.decomposition import Complexity, Span, Subtask
 from plans.intake.questions import title
 
 

@@ -14,9 +14,9 @@ from agents.playbooks.facts import Facts
 from agents.playbooks.filling import Filled
 from agents.playbooks.matching import Choice, Match, MatchContext, choose, match, services_named
 from agents.playbooks.words import STOP_STEMS, find_verbs, read_words, stems_of
+from plans.decomposition import Ambiguity, Decomposition, OutOfScope, Span
 from plans.intake.arrange import Draft, arrange, complexity_of
 from plans.intake.clauses import Clause, ClauseKind, refers_back, split_clauses
-from plans.intake.decomposition import Ambiguity, Decomposition, OutOfScope, Span
 from plans.intake.parameters import fill_parameters, settle_place
 from plans.intake.questions import GO_ON, NOTHING, chosen, go_on, which_offering
 from plans.intake.slots import Place, Said, find_place, find_schedule, find_values, known_words, plain_values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.playbooks.catalogue import Catalogue
-from plans.intake.decomposition import Ambiguity, Decomposition
+from plans.decomposition import Ambiguity, Decomposition
 from plans.models import Message, Plan, Request
 
 _MOST_SUGGESTED = 6

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 from agents.playbooks.catalogue import Catalogue
 from agents.playbooks.facts import Facts
+from plans.decomposition import Ambiguity, Decomposition, Option, OutOfScope, Subtask
 from plans.intake.by_catalogue import decompose_by_catalogue
-from plans.intake.decomposition import Ambiguity, Decomposition, Option, OutOfScope, Subtask
 
 __all__ = [
     "LONGEST_TEXT",

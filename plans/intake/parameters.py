@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from agents.playbooks.catalogue import Catalogue, Offering
 from agents.playbooks.facts import Facts
 from agents.playbooks.filling import Filled, UnusableValue, candidates, fill, is_template
-from plans.intake.decomposition import Ambiguity
+from plans.decomposition import Ambiguity
 from plans.intake.questions import NOTHING, chosen, value_from, what_value, which_place
 from plans.intake.slots import Place, Said
 

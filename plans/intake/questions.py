@@ -15,7 +15,7 @@ from agents.playbooks.facts import Facts
 from agents.playbooks.filling import Filled, UnusableValue, described, is_template, typed
 from agents.playbooks.matching import Match
 from agents.playbooks.words import STOP_STEMS, find_verbs, fold, read_words
-from plans.intake.decomposition import Ambiguity, Option
+from plans.decomposition import Ambiguity, Option
 
 NOTHING: Final = "none"
 GO_ON: Final = "go on"

@@ -154,7 +154,7 @@ class Step(models.Model):
             pgtrigger.FSM(name="legal_step_status", field="status", transitions=moves(STEP_TRANSITIONS)),
             pgtrigger.Protect(
                 name="what_was_approved_is_fixed",
-                operation=pgtrigger.UpdateOf(
+                operation=pgtrigger.UpdateOf(  # type: ignore[no-untyped-call]
                     "key",
                     "tool",
                     "input",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from plans.execution.retry import RetryPolicy
+from plans.retry import RetryPolicy
 
 Json = dict[str, Any]
 

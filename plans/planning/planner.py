@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agents.models import PlaybookRepository
 from agents.playbooks.catalogue import Catalogue, PlaybookFile
 from agents.playbooks.facts import Facts
-from plans.intake.decomposition import Decomposition, Subtask
+from plans.decomposition import Decomposition, Subtask
 from plans.planning.drafts import PlanDraft, StepDraft
 from plans.planning.risk import risk_facts
 

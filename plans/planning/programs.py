@@ -9,8 +9,8 @@ from agents.models import Playbook
 from agents.tools.registry import find_tool
 from plans.conf import MOST_STEPS
 from plans.errors import InvalidPlan
-from plans.execution.retry import ONCE, RetryPolicy
 from plans.planning.drafts import PlanDraft, StepDraft
+from plans.retry import ONCE, RetryPolicy
 
 # What a program may say about a step, and of which type. `key` and `tool` are needed, the rest has defaults.
 _FIELDS: dict[str, tuple[type, ...]] = {

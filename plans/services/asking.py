@@ -19,11 +19,11 @@ from audit.context import Actor, acting
 from audit.errors import NotAllowed
 from audit.redaction import redact
 from plans import lifecycle
+from plans.decomposition import Decomposition
 from plans.enums import RequestStatus, Stage
 from plans.errors import BadText, Conflict, InvalidPlan, NotFound
 from plans.intake import conversation
 from plans.intake.decomposer import RequestDecomposer, UnusableText, check_text
-from plans.intake.decomposition import Decomposition
 from plans.models import Attempt, Plan, Request, Session
 from plans.planning.planner import History, WorkPlanner
 from plans.planning.programs import draft_from_program
