@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from uuid import UUID
 
-from django.db import OperationalError, transaction
+from django.db import OperationalError
 from django.db.models import Q, QuerySet
 
 from audit import git_trail, links
@@ -249,8 +249,7 @@ def _about(word: str) -> Q:
 
 def _run(records: QuerySet[DecisionRecord]) -> list[DecisionRecord]:
     try:
-        with transaction.atomic():  # a savepoint, so that a search that is cut off spoils nothing around it
-            return list(records)
+        return list(records)
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", "") != "57014":
             raise

@@ -12,5 +12,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/tokens/", include("chiffon_site.accounts.urls")),
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
+    path("", include("plans.urls")),
+    path("", include("agents.urls")),
     path("", include("audit.urls")),
 ]
+
+handler400 = "chiffon_site.error_pages.bad_request"
+handler403 = "chiffon_site.error_pages.forbidden"
+handler404 = "chiffon_site.error_pages.not_found"
+handler500 = "chiffon_site.error_pages.server_error"
