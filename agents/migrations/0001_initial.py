@@ -9,153 +9,251 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Job',
+            name="Job",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(max_length=64)),
-                ('key', models.CharField(default='', help_text='At most one job of a kind waits per key.', max_length=200)),
-                ('payload', models.JSONField(default=dict)),
-                ('status', models.CharField(choices=[('due', 'Due'), ('sent', 'Sent'), ('running', 'Running'), ('completed', 'Completed'), ('failed', 'Failed')], default='due', max_length=16)),
-                ('priority', models.SmallIntegerField(default=3)),
-                ('tries', models.PositiveSmallIntegerField(default=0)),
-                ('token', models.PositiveIntegerField(default=0)),
-                ('next_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('sent_at', models.DateTimeField(null=True)),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('every', models.DurationField(help_text='A recurring job is due again this long after its end.', null=True)),
-                ('error', models.TextField(default='')),
-                ('result', models.JSONField(default=dict)),
-                ('trace_id', models.UUIDField(null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('finished_at', models.DateTimeField(null=True)),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("kind", models.CharField(max_length=64)),
+                (
+                    "key",
+                    models.CharField(default="", help_text="At most one job of a kind waits per key.", max_length=200),
+                ),
+                ("payload", models.JSONField(default=dict)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("due", "Due"),
+                            ("sent", "Sent"),
+                            ("running", "Running"),
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                        ],
+                        default="due",
+                        max_length=16,
+                    ),
+                ),
+                ("priority", models.SmallIntegerField(default=3)),
+                ("tries", models.PositiveSmallIntegerField(default=0)),
+                ("token", models.PositiveIntegerField(default=0)),
+                ("next_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("lease_until", models.DateTimeField(null=True)),
+                (
+                    "every",
+                    models.DurationField(help_text="A recurring job is due again this long after its end.", null=True),
+                ),
+                ("error", models.TextField(default="")),
+                ("result", models.JSONField(default=dict)),
+                ("trace_id", models.UUIDField(null=True)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("finished_at", models.DateTimeField(null=True)),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='Offering',
+            name="Offering",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('key', models.TextField()),
-                ('verb', models.CharField(max_length=32)),
-                ('service', models.CharField(default='', max_length=128)),
-                ('title', models.TextField()),
-                ('tags', models.JSONField(default=list)),
-                ('variables', models.JSONField(default=list)),
-                ('details', models.JSONField(default=dict)),
-                ('available', models.BooleanField(default=True)),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("key", models.TextField()),
+                ("verb", models.CharField(max_length=32)),
+                ("service", models.CharField(default="", max_length=128)),
+                ("title", models.TextField()),
+                ("tags", models.JSONField(default=list)),
+                ("variables", models.JSONField(default=list)),
+                ("details", models.JSONField(default=dict)),
+                ("available", models.BooleanField(default=True)),
             ],
             options={
-                'ordering': ['key'],
+                "ordering": ["key"],
             },
         ),
         migrations.CreateModel(
-            name='Playbook',
+            name="Playbook",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('path', models.TextField()),
-                ('service', models.CharField(default='', max_length=128)),
-                ('description', models.TextField(default='')),
-                ('risk', models.CharField(default='medium', max_length=8)),
-                ('reversible_by', models.TextField(default='')),
-                ('task_count', models.PositiveIntegerField(default=0)),
-                ('details', models.JSONField(default=dict, help_text='The whole finding of the scan: variables, tags, hosts, roles.')),
-                ('problems', models.JSONField(default=list, help_text='Why it cannot be offered, one sentence each.')),
-                ('missing', models.BooleanField(default=False, help_text='It was there once and the last scan did not find it.')),
-                ('scanned_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("path", models.TextField()),
+                ("service", models.CharField(default="", max_length=128)),
+                ("description", models.TextField(default="")),
+                ("risk", models.CharField(default="medium", max_length=8)),
+                ("reversible_by", models.TextField(default="")),
+                ("task_count", models.PositiveIntegerField(default=0)),
+                (
+                    "details",
+                    models.JSONField(
+                        default=dict, help_text="The whole finding of the scan: variables, tags, hosts, roles."
+                    ),
+                ),
+                ("problems", models.JSONField(default=list, help_text="Why it cannot be offered, one sentence each.")),
+                (
+                    "missing",
+                    models.BooleanField(
+                        default=False, help_text="It was there once and the last scan did not find it."
+                    ),
+                ),
+                ("scanned_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'ordering': ['path'],
+                "ordering": ["path"],
             },
         ),
         migrations.CreateModel(
-            name='PlaybookRepository',
+            name="PlaybookRepository",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', models.SlugField(max_length=63, unique=True)),
-                ('location', models.TextField(help_text='The folder of a git repository on this machine.')),
-                ('inventory', models.TextField(default='', help_text="The inventory's path inside the repository.")),
-                ('commit', models.CharField(default='', max_length=64)),
-                ('tree', models.CharField(default='', max_length=64)),
-                ('facts', models.JSONField(default=dict, help_text='Hosts, groups and variables, as the planner reads them.')),
-                ('problem', models.TextField(default='')),
-                ('scanned_at', models.DateTimeField(null=True)),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("name", models.SlugField(max_length=63, unique=True)),
+                ("location", models.TextField(help_text="The folder of a git repository on this machine.")),
+                ("inventory", models.TextField(default="", help_text="The inventory's path inside the repository.")),
+                ("commit", models.CharField(default="", max_length=64)),
+                ("tree", models.CharField(default="", max_length=64)),
+                (
+                    "facts",
+                    models.JSONField(default=dict, help_text="Hosts, groups and variables, as the planner reads them."),
+                ),
+                ("problem", models.TextField(default="")),
+                ("scanned_at", models.DateTimeField(null=True)),
             ],
             options={
-                'verbose_name_plural': 'playbook repositories',
-                'ordering': ['name'],
+                "verbose_name_plural": "playbook repositories",
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Agent',
+            name="Agent",
             fields=[
-                ('id', models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', models.SlugField(max_length=63, unique=True)),
-                ('type', models.CharField(choices=[('infra', 'Infra'), ('code', 'Code'), ('research', 'Research'), ('desktop', 'Desktop')], max_length=16)),
-                ('status', models.CharField(choices=[('starting', 'Starting'), ('ready', 'Ready'), ('busy', 'Busy'), ('draining', 'Draining'), ('maintenance', 'Maintenance'), ('offline', 'Offline'), ('terminated', 'Terminated')], default='starting', max_length=16)),
-                ('tools', models.JSONField(default=list, help_text='Names of the tools it offers.')),
-                ('labels', models.JSONField(default=list)),
-                ('slots', models.PositiveSmallIntegerField(default=1, help_text='How many steps it runs at once.')),
-                ('version', models.CharField(default='', max_length=32)),
-                ('protocol', models.PositiveSmallIntegerField(default=1)),
-                ('host', models.CharField(default='', max_length=255)),
-                ('pid', models.PositiveIntegerField(null=True)),
-                ('load', models.JSONField(default=dict, help_text='Cores, load over 1, 5 and 15 minutes, memory in bytes.')),
-                ('status_reason', models.TextField(default='')),
-                ('started_at', models.DateTimeField(null=True)),
-                ('heard_at', models.DateTimeField(help_text="The last heartbeat, on the database's clock.", null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.UUIDField(default=audit.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("name", models.SlugField(max_length=63, unique=True)),
+                (
+                    "type",
+                    models.CharField(
+                        choices=[
+                            ("infra", "Infra"),
+                            ("code", "Code"),
+                            ("research", "Research"),
+                            ("desktop", "Desktop"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("starting", "Starting"),
+                            ("ready", "Ready"),
+                            ("busy", "Busy"),
+                            ("draining", "Draining"),
+                            ("maintenance", "Maintenance"),
+                            ("offline", "Offline"),
+                            ("terminated", "Terminated"),
+                        ],
+                        default="starting",
+                        max_length=16,
+                    ),
+                ),
+                ("tools", models.JSONField(default=list, help_text="Names of the tools it offers.")),
+                ("labels", models.JSONField(default=list)),
+                ("slots", models.PositiveSmallIntegerField(default=1, help_text="How many steps it runs at once.")),
+                ("version", models.CharField(default="", max_length=32)),
+                ("protocol", models.PositiveSmallIntegerField(default=1)),
+                ("host", models.CharField(default="", max_length=255)),
+                ("pid", models.PositiveIntegerField(null=True)),
+                (
+                    "load",
+                    models.JSONField(default=dict, help_text="Cores, load over 1, 5 and 15 minutes, memory in bytes."),
+                ),
+                ("status_reason", models.TextField(default="")),
+                ("started_at", models.DateTimeField(null=True)),
+                ("heard_at", models.DateTimeField(help_text="The last heartbeat, on the database's clock.", null=True)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'ordering': ['name'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('slots__gte', 1)), name='agent_has_at_least_one_slot')],
+                "ordering": ["name"],
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("slots__gte", 1)), name="agent_has_at_least_one_slot")
+                ],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='agent',
-            trigger=pgtrigger.compiler.Trigger(name='legal_agent_status', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."status", \':\', NEW."status") = ANY(\'{starting:draining,starting:maintenance,starting:offline,starting:ready,starting:terminated,ready:busy,ready:draining,ready:maintenance,ready:offline,ready:starting,ready:terminated,busy:draining,busy:maintenance,busy:offline,busy:ready,busy:starting,busy:terminated,draining:maintenance,draining:offline,draining:ready,draining:starting,draining:terminated,maintenance:ready,maintenance:terminated,offline:draining,offline:maintenance,offline:ready,offline:starting,offline:terminated,terminated:starting}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."status" IS DISTINCT FROM NEW."status") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "status" from "%" to "%" on table %\', OLD."status", NEW."status", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='87ba271a97e098e11f8b976be3a715f392c5fc32', operation='UPDATE', pgid='pgtrigger_legal_agent_status_dad54', table='agents_agent', when='BEFORE')),
+            model_name="agent",
+            trigger=pgtrigger.compiler.Trigger(
+                name="legal_agent_status",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    declare="DECLARE _is_valid_transition BOOLEAN;",
+                    func='SELECT CONCAT(OLD."status", \':\', NEW."status") = ANY(\'{starting:draining,starting:maintenance,starting:offline,starting:ready,starting:terminated,ready:busy,ready:draining,ready:maintenance,ready:offline,ready:starting,ready:terminated,busy:draining,busy:maintenance,busy:offline,busy:ready,busy:starting,busy:terminated,draining:maintenance,draining:offline,draining:ready,draining:starting,draining:terminated,maintenance:ready,maintenance:terminated,offline:draining,offline:maintenance,offline:ready,offline:starting,offline:terminated,terminated:starting}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."status" IS DISTINCT FROM NEW."status") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "status" from "%" to "%" on table %\', OLD."status", NEW."status", TG_TABLE_NAME; ELSE RETURN NEW; END IF;',
+                    hash="87ba271a97e098e11f8b976be3a715f392c5fc32",
+                    operation="UPDATE",
+                    pgid="pgtrigger_legal_agent_status_dad54",
+                    table="agents_agent",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=models.Index(models.OrderBy(models.F('priority'), descending=True), models.F('next_at'), condition=models.Q(('status', 'due')), name='job_due'),
+            model_name="job",
+            index=models.Index(
+                models.OrderBy(models.F("priority"), descending=True),
+                models.F("next_at"),
+                condition=models.Q(("status", "due")),
+                name="job_due",
+            ),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=models.Index(condition=models.Q(('status__in', ['sent', 'running'])), fields=['status'], name='job_unfinished'),
+            model_name="job",
+            index=models.Index(
+                condition=models.Q(("status__in", ["sent", "running"])), fields=["status"], name="job_unfinished"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.UniqueConstraint(condition=models.Q(('status__in', ['due', 'sent']), models.Q(('key', ''), _negated=True)), fields=('kind', 'key'), name='one_waiting_job_per_key'),
+            model_name="job",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("status__in", ["due", "sent"]), models.Q(("key", ""), _negated=True)),
+                fields=("kind", "key"),
+                name="one_waiting_job_per_key",
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='job',
-            trigger=pgtrigger.compiler.Trigger(name='legal_job_status', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."status", \':\', NEW."status") = ANY(\'{due:failed,due:running,due:sent,sent:due,sent:running,running:completed,running:due,running:failed,failed:due}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."status" IS DISTINCT FROM NEW."status") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "status" from "%" to "%" on table %\', OLD."status", NEW."status", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='bd93b679a2435f6113aa291b1bbf5e04cba05af0', operation='UPDATE', pgid='pgtrigger_legal_job_status_b8969', table='agents_job', when='BEFORE')),
+            model_name="job",
+            trigger=pgtrigger.compiler.Trigger(
+                name="legal_job_status",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    declare="DECLARE _is_valid_transition BOOLEAN;",
+                    func='SELECT CONCAT(OLD."status", \':\', NEW."status") = ANY(\'{due:failed,due:running,due:sent,sent:due,sent:running,running:completed,running:due,running:failed,failed:due}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."status" IS DISTINCT FROM NEW."status") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "status" from "%" to "%" on table %\', OLD."status", NEW."status", TG_TABLE_NAME; ELSE RETURN NEW; END IF;',
+                    hash="bd93b679a2435f6113aa291b1bbf5e04cba05af0",
+                    operation="UPDATE",
+                    pgid="pgtrigger_legal_job_status_b8969",
+                    table="agents_job",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddField(
-            model_name='offering',
-            name='playbook',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='offerings', to='agents.playbook'),
+            model_name="offering",
+            name="playbook",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="offerings", to="agents.playbook"
+            ),
         ),
         migrations.AddField(
-            model_name='playbook',
-            name='repository',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='playbooks', to='agents.playbookrepository'),
+            model_name="playbook",
+            name="repository",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="playbooks", to="agents.playbookrepository"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='offering',
-            constraint=models.UniqueConstraint(fields=('playbook', 'key'), name='one_offering_per_key'),
+            model_name="offering",
+            constraint=models.UniqueConstraint(fields=("playbook", "key"), name="one_offering_per_key"),
         ),
         migrations.AddConstraint(
-            model_name='playbook',
-            constraint=models.UniqueConstraint(fields=('repository', 'path'), name='one_playbook_per_path'),
+            model_name="playbook",
+            constraint=models.UniqueConstraint(fields=("repository", "path"), name="one_playbook_per_path"),
         ),
     ]
