@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from agents.git.program import GitError, git, inside
@@ -12,7 +13,6 @@ from agents.git.reading import Entry, entries, tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 EXPORT_FILES: Final = 50_000
 EXPORT_BYTES: Final = 256 << 20
@@ -51,7 +51,7 @@ def export(repository: Path | str, commit: str, destination: Path) -> str:
 def remove_export(destination: Path) -> None:
     """Delete an exported folder, its read-only parts included. A folder that is not there is fine."""
     for folder, _, _ in os.walk(destination):
-        os.chmod(folder, 0o700)
+        Path(folder).chmod(0o700)
     shutil.rmtree(destination, ignore_errors=True)
 
 
@@ -79,8 +79,8 @@ def _write(root: Path, entry: Entry, data: bytes) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if entry.mode == LINK:
         where = os.fsdecode(data)
-        landing = os.path.normpath(os.path.join(os.path.dirname(entry.path), where))
-        if "\0" in where or os.path.isabs(where) or landing == ".." or landing.startswith("../"):
+        landing = os.path.normpath(str(PurePosixPath(entry.path).parent / where))
+        if "\0" in where or where.startswith("/") or landing == ".." or landing.startswith("../"):
             raise GitError(f"The symbolic link {entry.path!r} leads out of the repository, so nothing was run.")
         target.symlink_to(where)
         return
@@ -94,7 +94,7 @@ def _write(root: Path, entry: Entry, data: bytes) -> None:
 
 def _make_read_only(root: Path) -> None:
     for folder, _, _ in os.walk(root, topdown=False):
-        os.chmod(folder, 0o500)
+        Path(folder).chmod(0o500)
 
 
 def _object_id(kind: str, data: bytes, length: int) -> str:

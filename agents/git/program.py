@@ -84,22 +84,26 @@ def check_url(url: str) -> str:
 
 
 def harmless(url: str) -> str:
+    """The text without what may be a secret in an address."""
     return re.sub(r"//[^/@]*@", "//***@", url[:200])
 
 
 def commit_id(commit: str) -> str:
+    """The full id of a commit, as given. Raises GitError for anything else."""
     if not COMMIT.fullmatch(commit):
         raise GitError(f"{commit[:80]!r} is not the full id of a commit.")
     return commit
 
 
 def branch_name(name: str) -> str:
+    """The name of a branch, as given. Raises GitError if it can be none."""
     if not REF.fullmatch(name) or ".." in name or name.endswith(("/", ".lock")):
         raise GitError(f"{name!r} can not be the name of a branch.")
     return name
 
 
 def inside(path: str) -> str:
+    """The path of a file in a repository, as given. Raises GitError if it could be anything else."""
     parts = PurePosixPath(path).parts
     bad = not parts or path.startswith("/") or "\0" in path or "\n" in path or {"..", "."} & set(path.split("/"))
     if bad or any(part.lower() == ".git" for part in parts) or path.endswith("/") or "//" in path:
@@ -108,12 +112,14 @@ def inside(path: str) -> str:
 
 
 def text(repository: Path | str, *args: str, feed: bytes = b"", env: Mapping[str, str] | None = None) -> str:
+    """What git prints, as text without the space around it. Raises GitError if git fails."""
     return git(repository, *args, feed=feed, env=env).decode("utf-8", "surrogateescape").strip()
 
 
 def git(
     repository: Path | str, *args: str, feed: bytes = b"", env: Mapping[str, str] | None = None, outside: bool = False
 ) -> bytes:
+    """Run git in a repository and answer what it prints. Raises GitError if it fails or takes too long."""
     if not Path(repository).is_dir():
         raise GitError(f"There is no repository at {str(repository)!r}.")
     return run(["-C", str(repository), *args], feed=feed, env=env, outside=outside)

@@ -88,6 +88,7 @@ def log(repository: Path | str, path: str | None = None, *, ref: str = "HEAD", l
 
 
 def head(repository: Path | str, ref: str) -> str:
+    """The commit that a branch stands at; empty if it has none yet. Raises GitError without a repository."""
     try:
         return text(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     except GitError:
@@ -97,6 +98,7 @@ def head(repository: Path | str, ref: str) -> str:
 
 
 def verify(repository: Path | str, what: str, otherwise: str) -> str:
+    """The id that git finds for a name. Raises GitError with the sentence given if there is none."""
     try:
         return text(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", what)
     except GitError as error:

@@ -87,7 +87,7 @@ def commit_files(
                 # All zeros: "the branch must not exist yet".
                 git(repository, "update-ref", "-m", "chiffon", ref, commit, parent or "0" * len(commit))
             except GitError:
-                time.sleep(random.uniform(0, 0.02 * min(attempt + 1, 10)))  # spreads the callers
+                time.sleep(random.uniform(0, 0.02 * min(attempt + 1, 10)))  # noqa: S311 - spreads the callers, keeps no secret
                 continue
             return commit
     raise GitError(f"The branch {branch!r} kept moving, so the commit was given up after {COMMIT_TRIES} tries.")

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any, Final
 
 import ansible_runner
@@ -168,10 +169,10 @@ def main() -> int:
     # Only this process may speak on the descriptor: a playbook must not be able to forge its own result.
     os.set_inheritable(fd, False)
     os.environ.pop("PYTHONPATH", None)  # ours alone: programs that a playbook starts find their own libraries
-    while not os.path.exists(sys.argv[1]):
+    job_file = Path(sys.argv[1])
+    while not job_file.exists():
         time.sleep(0.005)  # the commit is still being exported; if it can not be, the supervisor ends us
-    with open(sys.argv[1], encoding="utf-8") as file:
-        job = json.load(file)
+    job = json.loads(job_file.read_text("utf-8"))
     teller = Teller(fd)
     # ptyprocess sleeps 0.1 s after each close for the child's sake; ours has ended by then.
     PtyProcess.delayafterclose = property(lambda _: 0.0, lambda *_: None)

@@ -124,5 +124,5 @@ def remove_stale_workspaces(scratch: Path | None = None) -> list[Path]:
 def _remove(private: Path) -> None:
     git.remove_export(private / "tree")
     for folder, _, _ in os.walk(private):
-        os.chmod(folder, 0o700)
+        Path(folder).chmod(0o700)
     shutil.rmtree(private, ignore_errors=True)

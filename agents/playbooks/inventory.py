@@ -153,7 +153,7 @@ def read_inventory(root: Path, path: str, *, playbook: str | None = None) -> Inv
 
 
 def _parse(file: Path, name: str) -> Raw:
-    if os.stat(file).st_mode & 0o111:
+    if file.stat().st_mode & 0o111:
         raise InventoryError(f"{name} is executable, and an inventory that has to be run is refused.")
     text = _text(file, name)
     if text.startswith("#!"):
@@ -219,7 +219,7 @@ def _merge(into: Raw, more: Raw) -> None:
 
 
 def _contained(root: Path, path: str) -> Path:
-    if not path or "\0" in path or os.path.isabs(path):
+    if not path or "\0" in path or path.startswith("/"):
         raise InventoryError(f"{path[:200]!r} is not a path inside the repository.")
     target = Path(os.path.realpath(root / path))
     if not target.is_relative_to(root) or not target.exists():

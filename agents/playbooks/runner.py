@@ -177,7 +177,7 @@ def libraries() -> str:
 
 def _environment(extra: Mapping[str, str], place: Workspace) -> dict[str, str]:
     """The driver's whole environment. Nothing of ours is inherited, so a play can read no secret from it."""
-    programs = os.path.dirname(sys.executable)
+    programs = Path(sys.executable).parent
     return {
         **extra,
         "PATH": f"{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from agents import git
-from agents.playbooks.runner import PlaybookRun, run_playbook
+from agents.playbooks.runner import PlaybookRun, TaskProgress, run_playbook
 
 AUTHOR = git.Person("Test", "test@example.org")
 INVENTORY = "[web]\nweb1 ansible_connection=local\nweb2 ansible_connection=local\n"
@@ -19,8 +19,8 @@ class Watcher:
 
     cancel_when: str = ""
     lose_when: str = ""
-    lines: list = field(default_factory=list)
-    steps: list = field(default_factory=list)
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    steps: list[TaskProgress] = field(default_factory=list)
     seen: threading.Event = field(default_factory=threading.Event)
     lost: bool = False
     stop: bool = False

@@ -39,7 +39,8 @@ def start(tag, tmp_path):
 
 def read_all(supervised, *, within=20.0, beat=True):
     """Every message up to and including the exit."""
-    messages, deadline = [], time.monotonic() + within
+    messages: list[dict[str, object]] = []
+    deadline = time.monotonic() + within
     while not supervised.ended:
         assert time.monotonic() < deadline, f"no exit within {within} s; last: {messages[-3:]}"
         message = supervised.next(0.05)

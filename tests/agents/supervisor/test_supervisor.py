@@ -172,6 +172,7 @@ def test_the_tree_dies_when_its_owner_is_killed(tag, tmp_path):
     """)
     root = Path(__file__).parents[3]
     process = subprocess.Popen([sys.executable, "-c", owner], stdout=subprocess.PIPE, cwd=root)
+    assert process.stdout is not None
     assert b"ready" in process.stdout.readline()
     assert len(tagged(tags=[tag])) >= 4
     process.kill()
