@@ -49,6 +49,7 @@ def test_a_playbook_name_that_is_no_plain_path_is_refused_before_anything_starts
     lab.scratch.rmdir()  # a workspace could not even be made, so nothing was begun
     lab.scratch.touch()
     outcome = run_playbook(lab.asked(name), Watcher(), scratch=lab.scratch)
+    assert outcome.failure is not None
     assert (outcome.status, outcome.failure.mode) == (RunStatus.FAILED, FailureMode.USER)
     assert "is not the name of a playbook" in outcome.failure.message
 
@@ -136,7 +137,7 @@ def test_values_that_are_not_plain_small_json_are_refused(lab, value):
 
 
 def test_a_value_nested_without_end_is_refused(lab):
-    deep = []
+    deep: list[object] = []
     for _ in range(3000):
         deep = [deep]
     with pytest.raises(Refused, match="too large or too deep"):

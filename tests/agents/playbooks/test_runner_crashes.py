@@ -48,6 +48,7 @@ def test_an_agent_killed_in_the_middle_of_a_play_leaves_no_process_and_its_works
     """)
     root = Path(__file__).parents[3]
     with subprocess.Popen([sys.executable, "-c", owner], stdout=subprocess.PIPE, cwd=root, text=True) as process:
+        assert process.stdout is not None
         for line in process.stdout:
             if "TASK [Wait]" in line:
                 break
@@ -68,6 +69,7 @@ def test_a_killed_supervisor_ends_the_run_as_lost_with_no_process_left(lab):
     os.kill(min(tagged(tags=[asked.tag])), signal.SIGKILL)
     thread.join(timeout=10)
     (outcome,) = outcomes
+    assert outcome.failure is not None
     assert (outcome.status, outcome.failure.mode) == (RunStatus.LOST, FailureMode.AGENT)
     assert outcome.last_task == "Wait"
     assert tagged(tags=[asked.tag]) == {}
@@ -83,6 +85,7 @@ def test_a_driver_that_is_killed_is_a_failure_that_may_pass(lab):
     os.kill(sorted(tagged(tags=[asked.tag]))[1], signal.SIGKILL)
     thread.join(timeout=10)
     (outcome,) = outcomes
+    assert outcome.failure is not None
     assert outcome.status is RunStatus.FAILED
     assert (outcome.failure.mode, outcome.failure.transient) == (FailureMode.RESOURCE, True)
     assert tagged(tags=[asked.tag]) == {}
