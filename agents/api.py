@@ -271,16 +271,6 @@ def list_playbooks(request: HttpRequest, filters: Query[PlaybookFilters]) -> dic
     return {"items": [_tell_playbook(row) for row in found], "next": str(found[-1].pk) if more else None}
 
 
-@playbooks.get("/{id}", response=PlaybookTold, operation_id="get_playbook", summary="One playbook")
-def get_playbook(request: HttpRequest, id: Path[UUID]) -> dict[str, Any]:
-    """As the last scan found it."""
-    allow(Action.SEE_PLAYBOOKS)
-    found = _playbooks().filter(pk=id).first()
-    if found is None:
-        raise missing("playbook")
-    return _tell_playbook(found)
-
-
 @playbooks.post(
     "/refresh", response=RepositoryTold, operation_id="refresh_playbooks", summary="Read the playbooks anew"
 )
@@ -295,6 +285,16 @@ def refresh_playbooks(request: HttpRequest) -> dict[str, Any]:
         "problem": repository.problem,
         "scanned_at": repository.scanned_at,
     }
+
+
+@playbooks.get("/{id}", response=PlaybookTold, operation_id="get_playbook", summary="One playbook")
+def get_playbook(request: HttpRequest, id: Path[UUID]) -> dict[str, Any]:
+    """As the last scan found it."""
+    allow(Action.SEE_PLAYBOOKS)
+    found = _playbooks().filter(pk=id).first()
+    if found is None:
+        raise missing("playbook")
+    return _tell_playbook(found)
 
 
 def _agents() -> QuerySet[Agent]:
