@@ -48,12 +48,12 @@ def test_an_agent_killed_in_the_middle_of_a_play_leaves_no_process_and_its_works
     """)
     root = Path(__file__).parents[3]
     with subprocess.Popen([sys.executable, "-c", owner], stdout=subprocess.PIPE, cwd=root, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "TASK [Wait]" in line:
-                break
-        wait_until(lambda: len(tagged(tags=[asked.tag])) >= 6)
-        process.kill()
+        try:
+            assert process.stdout is not None
+            assert any("TASK [Wait]" in line for line in process.stdout)
+            wait_until(lambda: len(tagged(tags=[asked.tag])) >= 6)
+        finally:
+            process.kill()
     wait_until(lambda: not tagged(tags=[asked.tag]), within=3)
     assert len(remove_stale_workspaces(lab.scratch)) == 1
     assert list(lab.scratch.iterdir()) == []

@@ -171,13 +171,13 @@ def test_the_tree_dies_when_its_owner_is_killed(tag, tmp_path):
             if m: print(m, flush=True)
     """)
     root = Path(__file__).parents[3]
-    process = subprocess.Popen([sys.executable, "-c", owner], stdout=subprocess.PIPE, cwd=root)
-    assert process.stdout is not None
-    assert b"ready" in process.stdout.readline()
-    assert len(tagged(tags=[tag])) >= 4
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with subprocess.Popen([sys.executable, "-c", owner], stdout=subprocess.PIPE, cwd=root) as process:
+        try:
+            assert process.stdout is not None
+            assert b"ready" in process.stdout.readline()
+            assert len(tagged(tags=[tag])) >= 4
+        finally:
+            process.kill()
     assert survivors(tag, within=2.0) == {}
 
 
