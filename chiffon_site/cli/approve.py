@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from chiffon_site.cli.client import DONE, REFUSED, Client, add_common, run_with_client
+from chiffon_site.cli.client import DONE, REFUSED, Client, add_common, path_of, run_with_client
 from chiffon_site.cli.show import describe
 from chiffon_site.cli.words import print_json, stage
 
@@ -25,14 +25,14 @@ def run(args: argparse.Namespace) -> int:
 def _approve(client: Client, args: argparse.Namespace) -> int:
     digest = args.digest
     if digest is None:
-        plan = client.get(f"/plans/{args.plan}")
+        plan = client.get(path_of("plans", args.plan))
         digest = plan["digest"] or ""
         if not (args.yes or args.json) and sys.stdin.isatty() and plan["stage"] == "pending_approval":
             print(describe(plan))
             if input("\nApprove this? [y/N] ").strip().lower() not in {"y", "yes"}:
                 print("Nothing was approved.")
                 return REFUSED
-    plan = client.post(f"/plans/{args.plan}/approve", {"digest": digest, "comment": args.comment})
+    plan = client.post(path_of("plans", args.plan, "approve"), {"digest": digest, "comment": args.comment})
     if args.json:
         print_json(plan)
     else:

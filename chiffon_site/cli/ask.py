@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from chiffon_site.cli.client import DONE, REFUSED, Client, add_common, run_with_client
+from chiffon_site.cli.client import DONE, REFUSED, Client, add_common, path_of, run_with_client
 from chiffon_site.cli.words import plain, print_json
 
 
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _ask(client: Client, args: argparse.Namespace) -> int:
     if args.request:
-        request = client.post(f"/requests/{args.request}/messages", {"text": args.text})
+        request = client.post(path_of("requests", args.request, "messages"), {"text": args.text})
     else:
         more = {"session_id": args.session} if args.session else {}
         request = client.post("/requests", {"text": args.text, **more})

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 
@@ -84,6 +85,11 @@ class Client:
         if response.is_error or not isinstance(answer, dict):
             raise _told(response.status_code, answer)
         return answer
+
+
+def path_of(kind: str, name: str, *rest: str) -> str:
+    """The path of one thing that a person named; whatever they typed stays one part of it."""
+    return "/".join(["", kind, quote(name, safe=""), *rest])
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from chiffon_site.cli.client import DONE, Client, add_common, run_with_client
+from chiffon_site.cli.client import DONE, Client, add_common, path_of, run_with_client
 from chiffon_site.cli.words import print_json, stage
 
 
@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _reject(client: Client, args: argparse.Namespace) -> int:
-    plan = client.post(f"/plans/{args.plan}/reject", {"reason": args.reason, "digest": args.digest})
+    plan = client.post(path_of("plans", args.plan, "reject"), {"reason": args.reason, "digest": args.digest})
     if args.json:
         print_json(plan)
     else:

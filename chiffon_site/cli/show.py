@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from chiffon_site.cli.client import DONE, Client, add_common, run_with_client
+from chiffon_site.cli.client import DONE, Client, add_common, path_of, run_with_client
 from chiffon_site.cli.words import clock, duration, plain, print_json, stage, table
 
 
@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(client: Client, args: argparse.Namespace) -> int:
-    plan = client.get(f"/plans/{args.plan}")
+    plan = client.get(path_of("plans", args.plan))
     if args.json:
         print_json(plan)
     else:

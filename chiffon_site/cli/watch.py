@@ -5,7 +5,16 @@ import sys
 import time
 from typing import Any, Final
 
-from chiffon_site.cli.client import DONE, NO_SERVER, REFUSED, Client, ClientProblem, add_common, run_with_client
+from chiffon_site.cli.client import (
+    DONE,
+    NO_SERVER,
+    REFUSED,
+    Client,
+    ClientProblem,
+    add_common,
+    path_of,
+    run_with_client,
+)
 from chiffon_site.cli.words import output_line, plain, print_json, stage
 
 ENDED: Final = frozenset({"completed", "failed", "cancelled", "rejected", "expired"})
@@ -26,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _watch(client: Client, args: argparse.Namespace) -> int:
-    plan = client.get(f"/plans/{args.plan}")
+    plan = client.get(path_of("plans", args.plan))
     path, cursor, was, still, wait = f"/plans/{plan['id']}", None, plan["stage"], 0, SOON
     if not args.json:
         print(f"Plan {plan['number']}, {stage(was)}: {plain(plan['goal'])}", flush=True)

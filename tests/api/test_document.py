@@ -137,7 +137,7 @@ def test_made_up_calls_never_break_it(transactional_db):
         ]
         seen = set()
         for result in schema.get_all_operations():
-            operation = result.ok()
+            operation = result.ok()  # type: ignore[union-attr]
             seen.add(operation.label)
 
             @settings(
