@@ -20,10 +20,16 @@ from plans.selectors.output import OutputWindow, output_window
 from plans.selectors.plan_page import current_revision
 from plans.selectors.steps import graph_of
 
-STEPS_SHOWN = 60
+STEPS_SHOWN = 40
 BARS_SHOWN = 24
 EVENTS_SHOWN = 40
-_WANTS_EYES = (StepStatus.FAILED, StepStatus.UNKNOWN, StepStatus.RUNNING, StepStatus.READY)
+_ATTENTION = {
+    StepStatus.FAILED: 0,
+    StepStatus.UNKNOWN: 0,
+    StepStatus.RUNNING: 1,
+    StepStatus.READY: 2,
+    StepStatus.WAITING: 3,
+}
 _STUCK = (StepStatus.FAILED, StepStatus.UNKNOWN)
 
 
@@ -169,19 +175,17 @@ def _most_telling(facts: list[dict[str, Any]]) -> str:
 
 
 def _shown(revision: Revision, facts: list[dict[str, Any]], key: str) -> list[RunStep]:
-    """All steps of a plan that is not large; else those that want eyes, the chosen one, and the first others."""
-    wanted = [row for row in facts if row["status"] in _WANTS_EYES or row["key"] == key][:STEPS_SHOWN]
-    taken = {row["id"] for row in wanted}
-    wanted += [row for row in facts if row["id"] not in taken][: STEPS_SHOWN - len(wanted)]
+    """All steps in order; of a large plan the chosen one first, then those that want eyes, then the first others."""
+    wanted = facts
+    if len(facts) > STEPS_SHOWN:
+        wanted = sorted(facts, key=lambda row: (row["key"] != key, _ATTENTION.get(row["status"], 4)))[:STEPS_SHOWN]
     ids = [row["id"] for row in wanted]
-    steps = list(
-        Step.objects.filter(pk__in=ids).defer("input", "origins", "proof", "preview", "span").order_by("index")
-    )
+    steps = Step.objects.defer("input", "origins", "proof", "preview", "span").in_bulk(ids)
     latest: dict[UUID, Attempt] = {}
     for attempt in Attempt.objects.filter(step__in=ids).select_related("agent").order_by("number"):
         latest[attempt.step_id] = attempt
     what = {row["id"]: (row["playbook"] or {}).get("path") or row["tool"] for row in wanted}
-    return [RunStep(one, latest.get(one.pk), what[one.pk]) for one in steps]
+    return [RunStep(one, latest.get(one.pk), what[one.pk]) for one in (steps[pk] for pk in ids)]
 
 
 def _held(facts: list[dict[str, Any]], upstream: dict[str, list[str]], stuck: set[str]) -> list[str]:

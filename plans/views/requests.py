@@ -56,7 +56,9 @@ def _composer(request: HttpRequest, text: str = "", error: PlansError | None = N
     context = {
         "text": text[:20_000],
         "error": error,
-        "offerings": list(offered.select_related("playbook").order_by("service", "key")[:EXAMPLES]),
+        "offerings": list(
+            offered.select_related("playbook").order_by("playbook__path", "key").distinct("playbook__path")[:EXAMPLES]
+        ),
         "playbook_count": Playbook.objects.filter(missing=False).count(),
         "agents_ready": Agent.objects.filter(status__in=["ready", "busy"]).count(),
     }
