@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, str]] = {
     "playbooks": "list playbooks, or read them anew",
     "audit": "verify or export the trail",
     "token": "create a token for programs",
+    "user": "create a person who may sign in",
     "doctor": "check this installation and say how to mend it",
 }
 

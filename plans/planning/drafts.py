@@ -55,9 +55,10 @@ class PlanDraft:
 
     @property
     def risk(self) -> str:
-        """The highest risk of any step."""
+        """The highest risk of any step; what is not known counts, so an effect nobody has previewed is medium at least."""
         order = ("low", "medium", "high")
-        return max((step.risk for step in self.steps), key=order.index, default="low")
+        unseen = ["medium" for step in self.steps if step.playbook]
+        return max([*(step.risk for step in self.steps), *unseen], key=order.index, default="low")
 
     @property
     def estimated_seconds(self) -> int | None:

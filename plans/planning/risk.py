@@ -21,9 +21,9 @@ def risk_facts(
     facts: list[Fact] = []
     hosts = sorted({host for step in steps for host in step.hosts})
     facts += [_fact("bad", "risk-3", f"{step.key} is of high risk", step.name) for step in steps if step.risk == "high"]
-    facts.append(
-        _fact("warn", "unknown", "No step was previewed", "check mode is not run before approval in this version")
-    )
+    if any(step.playbook for step in steps):
+        why = "check mode is not run before approval yet; what is not known counts as medium risk"
+        facts.append(_fact("warn", "unknown", "What would change was not previewed", why))
     opens = [(step.key, name, value) for step in steps for name, value in step.input.items() if _is_port(name, value)]
     facts += [_fact("warn", "warning", f"{key} uses port {value}", f"{name} as asked") for key, name, value in opens]
     for step in steps:

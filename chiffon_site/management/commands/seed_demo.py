@@ -5,21 +5,21 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError
 
 from agents import git, services
 from agents.models import PlaybookRepository
 from audit.authority import Role
 from audit.context import SYSTEM
+from chiffon_site.accounts.people import create_person
 from chiffon_site.embedded.folder import DataFolder
 from chiffon_site.environment import BASE_DIR
 
 PEOPLE = {
-    "requester": ("Mara", "Lindqvist", (Role.REQUESTER,)),
-    "approver": ("Priya", "Raman", (Role.APPROVER,)),
-    "auditor": ("Jonas", "Weber", (Role.AUDITOR,)),
-    "admin": ("Ines", "Okafor", (Role.ADMINISTRATOR, Role.AGENT_ADMIN)),
+    "requester": ("Mara Lindqvist", (Role.REQUESTER,)),
+    "approver": ("Priya Raman", (Role.APPROVER,)),
+    "auditor": ("Jonas Weber", (Role.AUDITOR,)),
+    "admin": ("Ines Okafor", (Role.ADMINISTRATOR, Role.AGENT_ADMIN)),
 }
 HOMELAB = BASE_DIR / "examples" / "homelab"
 AUTHOR = git.Person("Chiffon demo", "demo@chiffon.invalid")
@@ -34,16 +34,17 @@ class Command(BaseCommand):
         """Seed. Safe to repeat."""
         folder = Path(settings.CHIFFON_DATA_DIR)
         accounts = DataFolder(folder).demo_accounts()
-        for name, (first, last, roles) in PEOPLE.items():
+        for name, (full_name, roles) in PEOPLE.items():
             if name not in accounts:
                 raise CommandError(f"The data folder has no password for {name}; start with chiffon up --demo.")
-            user, new = get_user_model().objects.get_or_create(
-                username=name, defaults={"first_name": first, "last_name": last, "email": f"{name}@example.org"}
-            )
-            if new:
-                user.set_password(accounts[name])
-                user.save()
-                user.groups.set(Group.objects.filter(name__in=[role.value for role in roles]))
+            if not get_user_model().objects.filter(username=name).exists():
+                create_person(
+                    name=name,
+                    full_name=full_name,
+                    roles=[role.value for role in roles],
+                    password=accounts[name],
+                    email=f"{name}@example.org",
+                )
         self._repository(folder / "playbooks")
 
     def _repository(self, location: Path) -> None:
