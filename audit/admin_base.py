@@ -172,7 +172,13 @@ class ReadingRoom(_Admin):
         """One row to read, with where it leads."""
         obj = self.get_object(request, object_id)
         found = [(label, url) for label, url in self.links(obj) if url] if obj is not None else []
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "leads_to": found})
+        said = {"leads_to": found, "title": f"{obj}, to read", "subtitle": None}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **said})
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list, under a heading that says it is to read."""
+        heading = f"{str(self.opts.verbose_name_plural).capitalize()}, to read"
+        return super().changelist_view(request, {**(extra_context or {}), "title": heading})
 
 
 def row_url(obj: models.Model | None) -> str:

@@ -12,6 +12,7 @@ AuditError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class AuditError(Exception):
@@ -46,7 +47,7 @@ class BadFilter(AuditError):
 
     code = "bad_filter"
 
-    def __init__(self, errors: Sequence[dict[str, object]]) -> None:
+    def __init__(self, errors: Sequence[dict[str, Any]]) -> None:
         super().__init__(" ".join(str(error["msg"]) for error in errors))
         self.errors = list(errors)
 

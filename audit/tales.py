@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,7 @@ from audit.proof import Proof, check_record
 
 GAP: Final = timedelta(seconds=60)  # a shorter wait is not worth a word
 _WHO: Final = "\ue000"  # a private character stands for the actor until the sentence is escaped
+_HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 LONGEST: Final = 600  # characters of one sentence
 
 
@@ -88,4 +90,7 @@ def _said(record: DecisionRecord, subject: Link | None) -> SafeString:
 def _fact(value: object) -> object:
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
-    return value.replace(_WHO, "") if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # A commit or digest is recognised by its beginning; the record's own page shows all of it.
+    return value[:12] if _HASH.fullmatch(value) else value.replace(_WHO, "")

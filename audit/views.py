@@ -48,7 +48,7 @@ def records(request: HttpRequest) -> HttpResponse:
         after = query.parse_sequence(request.GET.get("after", ""), "after")
         found = query.find_records(wanted, before=before, after=after)
     except BadFilter as error:
-        errors = {str(one["loc"][0]): str(one["msg"]) for one in error.errors}  # type: ignore[index]  # loc is a list
+        errors = {str(one["loc"][0]): str(one["msg"]) for one in error.errors}
     tales = tell(found.records)
     context = {
         "section": "audit",

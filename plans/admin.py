@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString
 
 from audit.admin_base import ReadingRoom, anchor, list_url, row_url
 from audit.links import page
-from plans.links import plan_url
+from plans.links import plan_url, run_url
 from plans.models import Approval, ApprovalPolicy, Attempt, Message, Plan, Request, Revision, Session, Step
 
 
@@ -147,7 +147,7 @@ class StepAdmin(ReadingRoom):
             (f"Its {obj.revision}", row_url(obj.revision)),
             ("Its tries", list_url("plans_attempt", step__id__exact=obj.pk)),
             ("Its records and commit", _tasks_records(obj.pk)),
-            ("Its run", plan_url(obj.plan.number, run=True, anchor=f"step-{obj.key}")),
+            ("Its run", run_url(obj.plan.number, obj.key)),
             ("Its trace", page("audit:trace", obj.plan.trace_id)),
         ]
 
@@ -169,7 +169,7 @@ class AttemptAdmin(ReadingRoom):
             (f"Its step {obj.step}", row_url(obj.step)),
             (str(obj.plan), row_url(obj.plan)),
             (f"Its agent {obj.agent}" if obj.agent else "", row_url(obj.agent)),
-            ("Its output", plan_url(obj.plan.number, run=True, anchor=f"step-{obj.step.key}")),
+            ("Its output", run_url(obj.plan.number, obj.step.key, obj.number)),
             ("Its records and commit", _tasks_records(obj.step_id)),
             ("Its trace", page("audit:trace", obj.plan.trace_id)),
         ]

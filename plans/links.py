@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from audit import links
@@ -25,10 +26,16 @@ def register() -> None:
     links.register_task_finder(_task)
 
 
-def plan_url(number: int, *, run: bool = False, anchor: str = "") -> str:
-    """The page of a plan, or of its run, at a place on it."""
-    address = page("plans:run" if run else "plans:plan", number)
-    return f"{address}#{anchor}" if address and anchor else address
+def plan_url(number: int) -> str:
+    """The page of a plan."""
+    return page("plans:plan", number)
+
+
+def run_url(number: int, step_key: str, attempt: int | None = None) -> str:
+    """The page of a plan's run, with the output of this step, or of one try at it, open."""
+    address = page("plans:run", number)
+    asked = {"step": step_key} | ({"try": str(attempt)} if attempt else {})
+    return f"{address}?{urlencode(asked)}#output" if address else ""
 
 
 def _requests(ids: Collection[str]) -> Mapping[str, Link]:
@@ -54,7 +61,7 @@ def _steps(ids: Collection[str]) -> Mapping[str, Link]:
 def _attempts(ids: Collection[str]) -> Mapping[str, Link]:
     rows = Attempt.objects.filter(pk__in=uuids(ids)).values_list("pk", "number", "step__key", "plan__number")
     return {
-        str(pk): Link(f"try {number} of {key}, plan {plan}", plan_url(plan, run=True, anchor=f"step-{key}"))
+        str(pk): Link(f"try {number} of {key}, plan {plan}", run_url(plan, key, number))
         for pk, number, key, plan in rows
     }
 
@@ -91,7 +98,7 @@ def _task(task_id: UUID) -> TaskRow | None:
         subject=step.plan,
         state=step,
         trace_id=step.plan.trace_id,
-        url=plan_url(step.plan.number, run=True, anchor=f"step-{step.key}"),
+        url=run_url(step.plan.number, step.key),
         data=_task_data(step, attempts),
         subjects=tuple(("attempt", str(attempt.pk)) for attempt in attempts),
     )

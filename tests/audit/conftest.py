@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 
@@ -13,40 +13,35 @@ from audit.authority import Role
 from audit.context import Actor, acting
 from audit.ids import uuid7
 from plans.models import Approval, ApprovalPolicy, Attempt, Message, Plan, Request, Revision, Session, Step
+from tests.factories import make_user
 
 DIGEST = "7f3ac91e" + "0" * 48 + "12abe6d0"
 
 
-def make_person(name: str, *roles: Role) -> User:
-    user = User.objects.create_user(name, password="a long enough password")
-    user.groups.set([Group.objects.get_or_create(name=role.value)[0] for role in roles])
-    return user
+@pytest.fixture
+def requester(db):
+    return make_user("mara", Role.REQUESTER)
 
 
 @pytest.fixture
-def requester(db) -> User:
-    return make_person("mara", Role.REQUESTER)
+def approver(db):
+    return make_user("priya", Role.APPROVER)
 
 
 @pytest.fixture
-def approver(db) -> User:
-    return make_person("priya", Role.APPROVER)
+def auditor(db):
+    return make_user("tomas", Role.AUDITOR)
 
 
 @pytest.fixture
-def auditor(db) -> User:
-    return make_person("tomas", Role.AUDITOR)
+def admin(db):
+    return make_user("ines", Role.ADMINISTRATOR)
 
 
 @pytest.fixture
-def admin(db) -> User:
-    return make_person("ines", Role.ADMINISTRATOR)
-
-
-@pytest.fixture
-def nobody(db) -> User:
+def nobody(db):
     """Someone who can sign in and has no role."""
-    return make_person("newcomer")
+    return make_user("newcomer")
 
 
 def signed_in(user: User) -> Client:

@@ -14,8 +14,9 @@ from audit.authority import Role
 from audit.context import SYSTEM
 from audit.ids import uuid7
 from audit.models import DecisionRecord
+from tests.factories import make_user
 
-from .conftest import make_person, make_story, record, signed_in
+from .conftest import make_story, record, signed_in
 
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 OURS = [model for model in MODELS if model is not User]
@@ -82,7 +83,7 @@ def test_even_a_superuser_only_reads(story):
 
 @pytest.mark.parametrize("roles", [(), (Role.REQUESTER,), (Role.APPROVER,), (Role.AGENT_ADMIN,)])
 def test_others_are_told_who_may(client, story, roles):
-    client.force_login(make_person("someone", *roles))
+    client.force_login(make_user("someone", *roles))
     for url in (reverse("admin:index"), url_of(DecisionRecord, "changelist"), url_of(User, "changelist")):
         response = client.get(url, follow=True)
         assert response.status_code == 403
@@ -216,7 +217,7 @@ def test_an_unknown_row_leads_back_to_the_start(reader, story):
 # People
 
 
-def person_form(user: User, **changes) -> dict:
+def person_form(user: User, **changes):
     return {
         "username": user.username, "first_name": "", "last_name": "", "email": "", "is_active": "on",
         "groups": [str(group.pk) for group in user.groups.all()], **changes,

@@ -12,8 +12,9 @@ from audit import git_trail
 from audit.authority import Role
 from audit.context import SYSTEM, Actor
 from audit.ids import uuid7
+from tests.factories import make_user
 
-from .conftest import make_person, make_story, record, signed_in
+from .conftest import make_story, record, signed_in
 from .test_git_trail import payload
 
 
@@ -157,7 +158,7 @@ def test_a_task_shows_its_commit_and_the_file_in_it(reader, story):
     assert path in text_of(response)
     assert "&quot;services_touched&quot;" in response.content.decode()
     trace = text_of(reader.get(f"/audit/traces/{story.plan.trace_id}/"))
-    assert "The task was committed to git as" in trace
+    assert f"The task was committed to git as {commit[:12]}" in trace
 
 
 def test_a_task_that_only_git_knows_is_shown_to_auditors(reader, story, requester):
@@ -218,7 +219,7 @@ def addresses(story) -> dict[str, str]:
 )
 def test_each_role_reads_what_it_may(client, story, who, codes):
     if who is not None:
-        client.force_login(make_person("someone", *who))
+        client.force_login(make_user("someone", *who))
     assert {name: client.get(url).status_code for name, url in addresses(story).items()} == codes
 
 

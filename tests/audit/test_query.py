@@ -125,6 +125,7 @@ def test_pages_follow_one_another_without_loss_or_repetition(db):
             break
         before = page.older
     assert seen == [f"p{number}" for number in reversed(range(11))]
+    assert page.newer is not None
     back = find_records(RecordFilter(), after=page.newer, limit=4)
     assert [one.subject_id for one in back.records] == ["p6", "p5", "p4", "p3"]
     assert (back.older, back.newer) == (page.newer + 1, page.newer + 4)
@@ -152,6 +153,7 @@ def test_a_trace_is_told_from_its_first_record_to_its_last_in_pages(story):
     whole = query.timeline(story.plan.trace_id)
     assert [one.sequence for one in whole.records] == [one.sequence for one in story.records]
     first = query.timeline(story.plan.trace_id, limit=3)
+    assert first.newer is not None
     assert first.newer == story.records[2].sequence
     rest = query.timeline(story.plan.trace_id, after=first.newer, limit=3)
     assert [one.sequence for one in rest.records] == [story.records[3].sequence]

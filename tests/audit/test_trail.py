@@ -21,12 +21,12 @@ from audit.redaction import redact, redact_value
 
 from .conftest import record
 
-ABOUT = {"subject": ("person", "mara")}
+MARA = ("person", "mara")
 
 
 @pytest.fixture
 def one(db) -> DecisionRecord:
-    written = record("person.signed_in", actor=SYSTEM, reason="for a test", **ABOUT)
+    written = record("person.signed_in", actor=SYSTEM, reason="for a test", subject=MARA)
     return DecisionRecord.objects.get(sequence=written.sequence)
 
 
@@ -87,41 +87,41 @@ def test_the_applications_role_has_not_even_the_right_to(application_url, attack
 
 def test_a_record_needs_a_transaction(transactional_db):
     with pytest.raises(NoTransaction):
-        trail.record("person.signed_in", **ABOUT)
+        trail.record("person.signed_in", subject=MARA)
 
 
 @pytest.mark.e2e_04
 def test_a_record_goes_when_its_change_is_rolled_back_and_stays_when_it_commits(transactional_db):
     def change_and_fail():
         with transaction.atomic():
-            trail.record("person.signed_in", **ABOUT)
+            trail.record("person.signed_in", subject=MARA)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         change_and_fail()
     assert not DecisionRecord.objects.exists()
     with transaction.atomic():
-        trail.record("person.signed_in", **ABOUT)
+        trail.record("person.signed_in", subject=MARA)
     assert DecisionRecord.objects.count() == 1
 
 
 def test_who_acted_and_on_which_trace_comes_from_the_context(db):
     trace_id = uuid7()
     with transaction.atomic(), acting(Actor.agent("forge-01"), trace_id):
-        inside = trail.record("person.signed_in", **ABOUT)
-    outside = record("person.signed_in", actor=SYSTEM, **ABOUT)
+        inside = trail.record("person.signed_in", subject=MARA)
+    outside = record("person.signed_in", actor=SYSTEM, subject=MARA)
     assert (inside.actor_kind, inside.actor, inside.trace_id) == ("agent", "forge-01", trace_id)
     assert (outside.actor_kind, outside.actor, outside.trace_id) == ("system", "chiffon", None)
 
 
 def test_a_type_that_is_not_in_the_table_is_refused(db):
     with pytest.raises(UnknownDecision, match="no decision type is called 'plan.eaten'"):
-        record("plan.eaten", actor=SYSTEM, **ABOUT)
+        record("plan.eaten", actor=SYSTEM, subject=MARA)
 
 
 def test_a_record_without_the_facts_of_its_type_is_refused(db):
     with pytest.raises(UnknownDecision, match=r"plan\.approved needs digest, revision"):
-        record("plan.approved", actor=SYSTEM, **ABOUT)
+        record("plan.approved", actor=SYSTEM, subject=MARA)
     assert not DecisionRecord.objects.exists()
 
 
