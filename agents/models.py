@@ -61,6 +61,7 @@ class PlaybookRepository(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.SlugField(unique=True, max_length=63)
+    origin = models.TextField(default="", help_text="Where it is copied from at each refresh; empty for a folder.")
     location = models.TextField(help_text="The folder of a git repository on this machine.")
     inventory = models.TextField(default="", help_text="The inventory's path inside the repository.")
     commit = models.CharField(max_length=64, default="")

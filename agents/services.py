@@ -150,6 +150,8 @@ def refresh_playbooks(*, actor: Actor) -> PlaybookRepository:
     if repository is None:
         raise RepositoryUnreadable("No playbook repository is set. Set CHIFFON_PLAYBOOK_REPO to the folder of one.")
     try:
+        if repository.origin:
+            git.clone_or_fetch(repository.origin, Path(repository.location))
         commit = git.resolve(repository.location, "HEAD")
         with TemporaryDirectory(prefix="chiffon-scan-") as folder:
             tree_folder = Path(folder) / "tree"

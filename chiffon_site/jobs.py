@@ -50,5 +50,15 @@ def ensure() -> None:
             if not Job.objects.filter(kind=kind, every__isnull=False).exists():
                 jobs.enqueue(kind, key="recurring", every=every)
     if settings.CHIFFON_PLAYBOOK_REPO:
-        location = str(Path(settings.CHIFFON_PLAYBOOK_REPO).resolve())
-        PlaybookRepository.objects.update_or_create(name="playbooks", defaults={"location": location})
+        ensure_repository(settings.CHIFFON_PLAYBOOK_REPO)
+
+
+def ensure_repository(where: str) -> PlaybookRepository:
+    """Keep the row of the one playbook repository: a folder as it is, an address as a copy in the data folder."""
+    if "://" in where or where.startswith("git@"):
+        copy = settings.CHIFFON_DATA_DIR / "repositories" / "playbooks.git"
+        place = {"origin": where, "location": str(copy)}
+    else:
+        place = {"origin": "", "location": str(Path(where).resolve())}
+    repository, _ = PlaybookRepository.objects.update_or_create(name="playbooks", defaults=place)
+    return repository

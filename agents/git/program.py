@@ -95,13 +95,6 @@ def commit_id(commit: str) -> str:
     return commit
 
 
-def branch_name(name: str) -> str:
-    """The name of a branch, as given. Raises GitError if it can be none."""
-    if not REF.fullmatch(name) or ".." in name or name.endswith(("/", ".lock")):
-        raise GitError(f"{name!r} can not be the name of a branch.")
-    return name
-
-
 def inside(path: str) -> str:
     """The path of a file in a repository, as given. Raises GitError if it could be anything else."""
     parts = PurePosixPath(path).parts

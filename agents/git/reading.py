@@ -18,17 +18,6 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One commit of a history. `at` is RFC 3339."""
-
-    commit: str
-    author: Person
-    at: str
-    subject: str
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
 class Entry:
     """One file of a tree: its path, its mode as git writes it, and the id of its content."""
 
@@ -67,34 +56,6 @@ def entries(repository: Path | str, commit: str) -> list[Entry]:
         mode, _, blob = meta.decode("ascii").split(" ")
         found.append(Entry(os.fsdecode(name), mode, blob))
     return found
-
-
-def log(repository: Path | str, path: str | None = None, *, ref: str = "HEAD", limit: int = 50) -> list[LogEntry]:
-    """The newest commits first, those that touched `path` if one is given; empty for an empty repository."""
-    if not REF.fullmatch(ref):
-        raise GitError(f"{ref!r} is not the name of a branch, a tag or a commit.")
-    if not head(repository, ref):
-        return []
-    only = ["--", inside(path)] if path else ["--"]
-    form = "--format=%H%x00%an%x00%ae%x00%aI%x00%s%x00%b%x00%x1e"
-    out = git(repository, "log", f"--max-count={limit:d}", form, ref, *only).decode("utf-8", "replace")
-    found = []
-    for chunk in out.split("\0\x1e"):
-        parts = chunk.lstrip("\n").split("\0")
-        if len(parts) == 6:
-            commit, name, email, at, subject, body = parts
-            found.append(LogEntry(commit, Person(name, email), at, subject, body.strip()))
-    return found
-
-
-def head(repository: Path | str, ref: str) -> str:
-    """The commit that a branch stands at; empty if it has none yet. Raises GitError without a repository."""
-    try:
-        return text(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    except GitError:
-        if not Path(repository).is_dir():
-            raise
-        return ""
 
 
 def verify(repository: Path | str, what: str, otherwise: str) -> str:

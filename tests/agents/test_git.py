@@ -1,10 +1,9 @@
-"""Git is used so that only what was approved is exported, and concurrent writers never lose a commit."""
+"""Git is used so that only what was approved is exported."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
@@ -13,11 +12,8 @@ from agents.git import (
     Person,
     check_url,
     clone_or_fetch,
-    commit_files,
     export,
-    init_bare,
     init_from_folder,
-    log,
     remove_export,
     resolve,
     show,
@@ -39,11 +35,6 @@ def repository(tmp_path):
     (source / "here.yml").symlink_to("site.yml")
     init_from_folder(source, tmp_path / "repository", AUTHOR)
     return tmp_path / "repository"
-
-
-@pytest.fixture
-def bare(tmp_path):
-    return init_bare(tmp_path / "audit.git")
 
 
 def git(repository, *args):
@@ -155,79 +146,6 @@ def test_show_reads_one_file_of_a_commit_and_nothing_else(repository):
             show(repository, commit, path)
     with pytest.raises(GitError, match="not the full id"):
         show(repository, "main", "site.yml")
-
-
-def test_committed_files_are_there_with_author_and_trailers_and_no_work_tree_is_touched(repository):
-    commit = commit_files(
-        repository,
-        {".audit/tasks/1.json": b'{"a":1}'},
-        "Record task 1",
-        Person("Ann <evil>\nX", "ann@example.org"),
-        {"Trace": "abc\nForged: yes"},
-    )
-    assert show(repository, commit, ".audit/tasks/1.json") == b'{"a":1}'
-    assert show(repository, commit, "site.yml") == b"- hosts: all\n"
-    assert not (repository / ".audit").exists()
-    (entry,) = log(repository, ".audit/tasks/1.json")
-    assert (entry.commit, entry.subject, entry.author) == (
-        commit,
-        "Record task 1",
-        Person("Ann evil X", "ann@example.org"),
-    )
-    assert entry.body == "Trace: abc Forged: yes"
-
-
-def test_committing_the_same_content_again_answers_the_first_commit(bare):
-    first = commit_files(bare, {"a.json": b"1"}, "one", AUTHOR)
-    commit_files(bare, {"b.json": b"2"}, "two", AUTHOR)
-    assert commit_files(bare, {"a.json": b"1"}, "one again", AUTHOR) == first
-    assert [entry.subject for entry in log(bare)] == ["two", "one"]
-
-
-def test_a_file_can_be_rewritten_and_removed(bare):
-    commit_files(bare, {"a.json": b"1", "b.json": b"1"}, "one", AUTHOR)
-    commit_files(bare, {"a.json": b"2"}, "two", AUTHOR)
-    last = commit_files(bare, {"b.json": None}, "three", AUTHOR)
-    assert show(bare, last, "a.json") == b"2"
-    with pytest.raises(GitError):
-        show(bare, last, "b.json")
-    assert [entry.subject for entry in log(bare, "b.json")] == ["three", "one"]
-
-
-def test_an_empty_repository_has_an_empty_history(bare):
-    assert log(bare) == []
-
-
-def _write(bare, number):
-    return [commit_files(bare, {f"tasks/{number}-{n}.json": b"%d" % n}, f"{number}-{n}", AUTHOR) for n in range(5)]
-
-
-@pytest.mark.parametrize("pool", [ProcessPoolExecutor, ThreadPoolExecutor])
-def test_eight_writers_at_once_lose_nothing(bare, pool):
-    with pool(8) as writers:
-        commits = {c for made in writers.map(_write, [bare] * 8, range(8)) for c in made}
-    assert len(commits) == 40
-    history = log(bare, limit=100)
-    assert {entry.commit for entry in history} == commits
-    names = git(bare, "ls-tree", "-r", "--name-only", "main").splitlines()
-    assert len(names) == 40
-
-
-def test_hooks_and_settings_of_the_repository_or_the_user_have_no_say(bare, tmp_path):
-    marker = tmp_path / "marker"
-    hook = bare / "hooks/reference-transaction"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f"#!/bin/sh\ntouch {marker}\n")
-    hook.chmod(0o755)
-    git(bare, "config", "core.fsmonitor", f"touch {marker}")
-    commit_files(bare, {"a": b"1"}, "one", AUTHOR)
-    assert not marker.exists()
-
-
-@pytest.mark.parametrize("path", ["../a", "/a", "", "a/../b", "a\nb", "a\0b", ".git/config", "x/.GIT/y", "a//b", "a/"])
-def test_a_path_outside_the_repository_is_never_committed(bare, path):
-    with pytest.raises(GitError, match="is not the path of a file inside a repository"):
-        commit_files(bare, {path: b""}, "m", AUTHOR)
 
 
 def test_a_clone_is_made_once_and_then_brought_up_to_date(repository, tmp_path):

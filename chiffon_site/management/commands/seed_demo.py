@@ -8,12 +8,12 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
 from agents import git, services
-from agents.models import PlaybookRepository
 from audit.authority import Role
 from audit.context import SYSTEM
 from chiffon_site.accounts.people import create_person
 from chiffon_site.embedded.folder import DataFolder
 from chiffon_site.environment import BASE_DIR
+from chiffon_site.jobs import ensure_repository
 
 PEOPLE = {
     "requester": ("Mara Lindqvist", (Role.REQUESTER,)),
@@ -45,12 +45,12 @@ class Command(BaseCommand):
                     password=accounts[name],
                     email=f"{name}@example.org",
                 )
-        self._repository(folder / "playbooks")
+        self._playbooks(folder / "playbooks")
 
-    def _repository(self, location: Path) -> None:
-        if settings.CHIFFON_PLAYBOOK_REPO:  # a repository of one's own takes the place of the sample
-            location = Path(settings.CHIFFON_PLAYBOOK_REPO).resolve()
-        elif not location.exists():
-            git.init_from_folder(HOMELAB, location, AUTHOR, "The sample homelab")
-        PlaybookRepository.objects.get_or_create(name="playbooks", defaults={"location": str(location)})
+    def _playbooks(self, sample: Path) -> None:
+        """Read the configured repository, or the sample, which becomes a real git repository in the data folder."""
+        where = settings.CHIFFON_PLAYBOOK_REPO
+        if not where and not sample.exists():
+            git.init_from_folder(HOMELAB, sample, AUTHOR, "The sample homelab")
+        ensure_repository(where or str(sample))
         services.refresh_playbooks(actor=SYSTEM)
