@@ -7,12 +7,10 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chiffon_site.settings")
 _http = get_asgi_application()
 
-from channels.auth import AuthMiddlewareStack  # noqa: E402 - these need the apps, which the line above has loaded
-from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import OriginValidator  # noqa: E402
+from channels.routing import ProtocolTypeRouter  # noqa: E402 - these need the apps, which the line above has loaded
 from django.conf import settings  # noqa: E402
 
-from chiffon_site.urls import websocket_urlpatterns  # noqa: E402
+from chiffon_site.sockets import sockets  # noqa: E402
 
 # The scheme and the port are compared as well: another service on the same host is a stranger.
 _ORIGINS = [
@@ -24,6 +22,6 @@ _ORIGINS = [
 application = ProtocolTypeRouter(
     {
         "http": _http,
-        "websocket": OriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)), _ORIGINS),
+        "websocket": sockets(_ORIGINS),
     }
 )

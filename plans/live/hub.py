@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from channels.db import database_sync_to_async
+from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
+from django.db import close_old_connections
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,15 @@ _threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="live")
 
 async def in_thread[T](function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Run what asks the database, on one of the few threads that live readers have."""
-    run = database_sync_to_async(function, thread_sensitive=False, executor=_threads)
-    result: T = await run(*args, **kwargs)
-    return result
+
+    def call() -> T:
+        close_old_connections()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            close_old_connections()  # back to the pool: a reader that only waits holds none
+
+    return await sync_to_async(call, thread_sensitive=False, executor=_threads)()
 
 
 @dataclass(slots=True)
