@@ -10,7 +10,7 @@
 | `execution_result` | object: at least `outcome`, `resources_used`, `services_touched`, `started_at`, `finished_at` |
 | `approvals` | list of objects: who answered what to which digest, and when |
 
-Pure: no Django.
+The fields of the file are fixed; the objects inside may hold more than is named here. Pure: no Django.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from audit.canonical import canonical
 from audit.errors import InvalidTaskFile
 
 FOLDER: Final = ".audit/tasks"
@@ -39,7 +38,7 @@ def path_of(task_id: str | UUID) -> str:
 
 
 def validate(payload: Mapping[str, Any]) -> None:
-    """Go on if the payload has exactly the documented fields, or raise InvalidTaskFile naming everything wrong."""
+    """Go on if the payload has the documented fields and no others, or raise InvalidTaskFile naming everything wrong."""
     wrong = _compare("", payload, _FIELDS, exact=True)
     if not wrong:
         wrong += _compare("step.", payload["step"], _STEP, exact=False)
@@ -50,13 +49,16 @@ def validate(payload: Mapping[str, Any]) -> None:
 
 
 def render(payload: Mapping[str, Any]) -> bytes:
-    """The bytes of the file: validated, sorted keys, two spaces, UTF-8, one newline at the end. Raises InvalidTaskFile."""
+    """The bytes of the file: validated, sorted keys, two spaces, UTF-8, one newline at the end. Raises InvalidTaskFile.
+
+    Not the canonical form of hashes: that one knows no integers beyond 2^53, and a playbook may report such a number.
+    """
     validate(payload)
     try:
-        content = json.loads(canonical(dict(payload)))
+        text = json.dumps(payload, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return f"{text}\n".encode()
     except (ValueError, TypeError) as error:
         raise InvalidTaskFile(f"The file of the task is not written: {error}.") from error
-    return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def _compare(

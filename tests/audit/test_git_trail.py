@@ -258,6 +258,15 @@ def test_a_payload_without_the_documented_fields_is_refused_whole(repository, ch
     assert commits_of(repository) == 0
 
 
+def test_the_objects_inside_may_hold_more_and_numbers_of_any_size(repository):
+    one = payload()
+    one["execution_result"]["output"] = {"bytes": 2**80, "ratio": 0.1, "names": ["ü", "\u2028"]}
+    git_trail.commit_tasks([one])
+    found = git_trail.find_task(one["task_id"])
+    assert found is not None
+    assert found.content == one
+
+
 def test_a_missing_field_is_named():
     one = payload()
     del one["approvals"]
@@ -283,3 +292,17 @@ def test_an_author_that_git_would_refuse_is_said_at_the_start(settings, author):
 
     settings.CHIFFON_AUDIT_AUTHOR = author
     assert [found.id for found in check_settings()] == ["audit.E001"]
+
+
+@pytest.mark.e2e_04
+def test_what_the_engine_writes_about_a_task_is_taken_and_recorded(repository, story):
+    from plans.execution.task_file import commit_finished_tasks
+    from plans.models import Attempt
+
+    Attempt.objects.filter(pk=story.attempt.pk).update(started_at=story.approval.at, finished_at=story.approval.at)
+    assert commit_finished_tasks({}) == {"tasks": 1}
+    found = git_trail.find_task(story.step.pk)
+    assert found is not None
+    assert (found.content["status"], found.content["approvals"][0]["approver"]) == ("completed", "priya")
+    assert commit_finished_tasks({}) == {"tasks": 0}
+    assert commits_of(repository) == 1
