@@ -30,7 +30,7 @@ def start(plan: Plan) -> None:
     names = _upstream_names(steps)
     for step in steps:
         if step.unmet:
-            lifecycle.move_step(step, to=StepStatus.WAITING, waiting_for=f"after {names[step.pk]}")
+            lifecycle.move_step(step, to=StepStatus.WAITING, waiting_for=f"Waits for {names[step.pk]}.")
     make_due(plan, [step for step in steps if not step.unmet], because="Nothing it depends on is left.")
 
 
@@ -68,7 +68,7 @@ def make_due(
     if after:
         seconds = round(after.total_seconds(), 1)
         for step, attempt in zip(steps, made, strict=True):
-            lifecycle.move_step(step, to=StepStatus.WAITING, waiting_for=f"try {attempt.number} in {seconds:g} s")
+            lifecycle.move_step(step, to=StepStatus.WAITING, waiting_for=f"Waits {seconds:g} s before try {attempt.number}.")
     else:
         route(made, excluded=excluded)
     ring()

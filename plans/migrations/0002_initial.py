@@ -416,7 +416,7 @@ class Migration(migrations.Migration):
                         max_length=16,
                     ),
                 ),
-                ("waiting_for", models.TextField(default="", help_text="What a waiting step waits for, in words.")),
+                ("waiting_for", models.TextField(default="", help_text="What a waiting step waits for, as a sentence.")),
                 (
                     "unmet",
                     models.PositiveIntegerField(

@@ -126,7 +126,7 @@ class Step(models.Model):
     span = models.JSONField(null=True, help_text="Start and end of the words it answers, in the request's text.")
     # How it went
     status = models.CharField(max_length=16, choices=StepStatus.choices, default=StepStatus.PENDING)
-    waiting_for = models.TextField(default="", help_text="What a waiting step waits for, in words.")
+    waiting_for = models.TextField(default="", help_text="What a waiting step waits for, as a sentence.")
     unmet = models.PositiveIntegerField(default=0, help_text="How many steps it depends on are not completed yet.")
     token = models.PositiveIntegerField(default=0, help_text="Grows with each claim; older holders may not write.")
     attempts_made = models.PositiveIntegerField(default=0)
