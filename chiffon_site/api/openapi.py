@@ -48,6 +48,29 @@ ANYWHERE: Final = {
     503: "The database does not answer; `Retry-After` says when to try again",
 }
 WRITING: Final = {409: "It could be taken, but not in the state things are in"}
+# What a token needs for each operation, for the document; the endpoints ask audit.authority, and a test compares the two.
+SCOPES: Final = {
+    "requests:write": ("submit_request", "answer_request", "create_plan", "retry_step", "chat"),
+    "plans:read": (
+        "list_requests",
+        "get_request",
+        "list_plans",
+        "get_plan",
+        "list_events",
+        "read_output",
+        "list_agents",
+        "get_agent",
+        "get_available_capacity",
+        "list_tools",
+        "list_playbooks",
+        "get_playbook",
+    ),
+    "plans:approve": ("approve_plan", "reject_plan", "chat_approve"),
+    "agents:manage": ("drain_agent", "set_maintenance", "activate_agent"),
+    "playbooks:write": ("refresh_playbooks",),
+    "audit:read": ("list_records", "get_task", "chat_task"),
+}
+SCOPE_OF: Final = {name: scope for scope, names in SCOPES.items() for name in names}
 KEY_PARAMETER: Final[dict[str, Any]] = {
     "in": "header",
     "name": "Idempotency-Key",
@@ -77,6 +100,7 @@ class DocumentedAPI(NinjaAPI):
 
 def _complete(method: str, operation: dict[str, Any]) -> None:
     answers = operation["responses"]
+    operation["description"] += f" A token needs the scope `{SCOPE_OF[operation['operationId']]}`."
     for status, sentence in (ANYWHERE | (WRITING if method == "post" else {})).items():
         answer: dict[str, Any] = {
             "description": sentence,

@@ -94,6 +94,10 @@ def path_of(kind: str, name: str, *rest: str) -> str:
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that every client command takes."""
+    parser.epilog = (
+        "Exit codes: 0 done (for watch: the plan completed), 1 refused or ended otherwise, 2 wrong arguments, "
+        "3 no server answers, 130 stopped by Ctrl-C."
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--server", metavar="URL", help="the server's address (CHIFFON_SERVER)")
 

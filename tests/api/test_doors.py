@@ -8,6 +8,7 @@ from django.db import transaction
 
 from audit.authority import SCOPES, Role
 from chiffon_site.api.application import api
+from chiffon_site.api.openapi import SCOPE_OF
 from tests import factories
 from tests.api.conftest import Program, is_problem
 
@@ -107,8 +108,9 @@ def address(path, ids):
     )
 
 
-def test_the_matrix_names_every_operation():
+def test_the_matrix_names_every_operation_and_the_document_its_scope():
     assert set(operations()) == set(MATRIX)
+    assert {name: scope for name, (_, scope) in MATRIX.items()} == SCOPE_OF
 
 
 @pytest.mark.parametrize("name", sorted(MATRIX))
