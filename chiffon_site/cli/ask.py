@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from chiffon_site.cli.client import DONE, REFUSED, Client, add_common, path_of, run_with_client
+from chiffon_site.cli.client import DONE, REFUSED, Client, ClientProblem, add_common, path_of, run_with_client
 from chiffon_site.cli.words import plain, print_json
 
 
@@ -26,12 +26,20 @@ def _ask(client: Client, args: argparse.Namespace) -> int:
     else:
         more = {"session_id": args.session} if args.session else {}
         request = client.post("/requests", {"text": args.text, **more})
-    plan = client.get(f"/plans/{request['plan_id']}") if request["plan_id"] and not args.json else None
     if args.json:
         print_json(request)
     else:
-        _say(request, plan)
+        _say(request, _plan_of(client, request))
     return REFUSED if request["status"] in {"out_of_scope", "failed"} else DONE
+
+
+def _plan_of(client: Client, request: dict[str, Any]) -> dict[str, Any] | None:
+    """The plan that was made; None also for a token that may ask and not read."""
+    try:
+        plan: dict[str, Any] | None = client.get(path_of("plans", request["plan_id"])) if request["plan_id"] else None
+    except ClientProblem:
+        return None
+    return plan
 
 
 def _say(request: dict[str, Any], plan: dict[str, Any] | None) -> None:
