@@ -17,13 +17,13 @@ from plans.live.hub import in_thread
 
 log = logging.getLogger(__name__)
 
+# Of its own accord the server can only send 1000 and codes from 3000 on.
 NOT_SIGNED_IN: Final = 4401
 MAY_NOT_SEE: Final = 4403
 JUNK: Final = 4400
 TOO_MANY_FRAMES: Final = 4429
-NO_BINARY: Final = 1003
-TRY_AGAIN_LATER: Final = 1013
-OUR_FAULT: Final = 1011
+TRY_AGAIN_LATER: Final = 4503
+OUR_FAULT: Final = 4500
 
 LARGEST_FRAME: Final = 65_536
 FRAMES_PER_SECOND: Final = 200
@@ -86,7 +86,7 @@ class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ship
         if self._ended:
             return
         if text_data is None:
-            await self.end(NO_BINARY, "Only text is understood here.")
+            await self.end(JUNK, "Only text is understood here.")
             return
         try:
             said = json.loads(text_data) if len(text_data) <= LARGEST_FRAME else None

@@ -59,13 +59,13 @@
     document.querySelectorAll(".live").forEach((mark) => { mark.hidden = true; });
     if (code === 4401) banner("warn", "You are signed out.", "What you see is as it was then.", "Sign in again");
     else if (code === 4403) banner("warn", "You may not follow this any more.", "What you see is as it was then.");
-    else if (code >= 4400 || code === 1003) banner("warn", "This page is not live any more.", "Load it again to follow.", "Load it again");
+    else if (code >= 4400 && code < 4500) banner("warn", "This page is not live any more.", "Load it again to follow.", "Load it again");
     else {
       lostAt = lostAt || new Date();
       const since = lostAt.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
       banner("warn", "Reconnecting.", `The connection was lost at ${since}. Nothing stops because of it; this page tries again by itself.`);
-      // The extension connects again after a crash; a server that said goodbye is worth another try as well.
-      if ([1000, 1001, 1005].includes(code)) setTimeout(() => event.detail.socketWrapper.reconnect(), 1000 + 3000 * Math.random());
+      // The extension connects again after a crash; a server that said goodbye or was in trouble is worth another try as well.
+      if ([1000, 1001, 1005, 4500, 4503].includes(code)) setTimeout(() => event.detail.socketWrapper.reconnect(), 1000 + 3000 * Math.random());
     }
   });
   document.addEventListener("htmx:wsOpen", () => {

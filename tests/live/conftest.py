@@ -12,6 +12,7 @@ from django.test import Client
 from audit.authority import Role
 from audit.context import SYSTEM
 from chiffon_site.accounts.tokens import create_token
+from tests.live.server import Server
 from tests.live.stories import person, plan_of
 
 ORIGIN = settings.CHIFFON_PUBLIC_URL
@@ -129,3 +130,11 @@ def readings_in_flight(request):
             if cursor.fetchone() == (0,):
                 return
         time.sleep(0.03)
+
+
+@pytest.fixture
+def server(process_environment, checkout, tmp_path, transactional_db):
+    server = Server(process_environment, checkout, tmp_path / "web.log")
+    server.start()
+    yield server
+    server.kill()
