@@ -42,7 +42,7 @@ def agent(request: HttpRequest, name: str) -> HttpResponse:
     """One agent; posting to it drains it, puts it into maintenance or activates it."""
     actor = Actor.person(request.user)
     check(actor, Action.SEE_AGENTS)
-    refusal = None
+    refusal: dict[str, Any] | None = None
     if request.method == "POST":
         check(actor, Action.MANAGE_AGENTS)
         verb, said = _STEERING.get(request.POST.get("do", ""), (None, ""))

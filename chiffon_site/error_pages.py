@@ -157,7 +157,7 @@ def _is_api(request: HttpRequest) -> bool:
 def _show(request: HttpRequest, problem: Problem) -> HttpResponse:
     context: dict[str, Any] = {"problem": problem}
     if problem.status >= 500:
-        response = render(None, "errors/plain.html", context, status=problem.status)  # type: ignore[arg-type]
+        response = render(None, "errors/plain.html", context, status=problem.status)
     else:
         user = getattr(request, "user", None)
         signed_in = bool(user and user.is_authenticated)

@@ -11,6 +11,8 @@ from plans.enums import RequestStatus, Stage
 from plans.models import Message, Plan, Request
 from plans.words import Coverage, cover, spans_of
 
+_DECOMPOSERS = {"catalogue": "catalogue matcher, no language model"}
+
 
 @dataclass(frozen=True, slots=True)
 class Subtask:
@@ -59,9 +61,14 @@ class RequestPage:
     may_answer: bool
 
     @property
-    def open(self) -> bool:
-        """Whether something can still be said in this conversation that changes the outcome."""
-        return self.request.status != RequestStatus.PLANNED
+    def awaits_answer(self) -> bool:
+        """Whether a question is open. They are asked one after the other."""
+        return bool(self.questions)
+
+    @property
+    def may_ask_again(self) -> bool:
+        """Whether nothing came of it, so that other words may help."""
+        return self.request.status in (RequestStatus.OUT_OF_SCOPE, RequestStatus.FAILED) and self.may_answer
 
 
 def request_page(request: Request, actor: Actor) -> RequestPage:
@@ -74,16 +81,19 @@ def request_page(request: Request, actor: Actor) -> RequestPage:
         subtask.order: spans_of(part.get("words") or part.get("span"))
         for subtask, part in zip(subtasks, _parts(read, "subtasks"), strict=True)
     }
+    messages = list(Message.objects.filter(request=request).select_related("author").order_by("at", "id")[:500])
+    if questions and messages and messages[-1].kind == "question":
+        messages.pop()  # it is open: the page asks it as a form
     return RequestPage(
         request=request,
         plan=plan,
-        messages=list(Message.objects.filter(request=request).select_related("author").order_by("at", "id")[:500]),
+        messages=messages,
         subtasks=subtasks,
         questions=questions,
         out_of_scope=_parts(read, "out_of_scope"),
         coverage=cover(request.text, spans),
         complexity=str(read.get("complexity", "")),
-        decomposer=str(read.get("decomposer", "")),
+        decomposer=_DECOMPOSERS.get(str(read.get("decomposer", "")), str(read.get("decomposer", ""))),
         found=[row for subtask in subtasks for row in subtask.parameters],
         stands=_stands(request, plan, len(questions)),
         may_answer=bool(may(actor, Action.ANSWER_REQUEST, request)),
@@ -121,9 +131,12 @@ def _stands(request: Request, plan: Plan | None, questions: int) -> list[Stand]:
             missing = "one answer is missing" if questions <= 1 else f"{questions} answers are missing"
             stands.append(Stand("Understood", missing, "ask", "you", current=True))
         case RequestStatus.OUT_OF_SCOPE:
-            stands.append(Stand("Not understood", "no playbook does this; nothing will run", "rejected", "idle", True))
+            return [
+                *stands,
+                Stand("Not understood", "no playbook does this; nothing will run", "rejected", "idle", True),
+            ]
         case RequestStatus.FAILED:
-            stands.append(Stand("Failed", "it could not be planned; nothing will run", "failed", "bad", True))
+            return [*stands, Stand("Failed", "it could not be planned; nothing will run", "failed", "bad", True)]
         case RequestStatus.RECEIVED:
             stands.append(Stand("Understood", "being read now", "clock", "run", current=True))
         case _:

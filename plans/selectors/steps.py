@@ -91,11 +91,12 @@ def graph_of(
 
     `link` is the address of a step with `{key}` in it; `far_link` is used where there are more than 50.
     """
-    facts = list(
-        Step.objects.filter(revision=revision)
+    facts: list[dict[str, Any]] = [
+        dict(row)
+        for row in Step.objects.filter(revision=revision)
         .order_by("index")
         .values("id", "key", "index", "name", "status", "playbook", "tool", "hosts", "reversible_by", "span", "risk")
-    )
+    ]
     upstream = upstream_of(revision, {row["id"]: row["key"] for row in facts})
     address = far_link if far_link and len(facts) > STEPS_SHOWN else link
     nodes = []

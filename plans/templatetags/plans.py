@@ -19,6 +19,7 @@ from plans.looks import LOOKS, Look, look_of
 
 register = template.Library()
 THEMES = ("system", "light", "dark")
+_ONE_LINE = 300  # characters
 
 
 @register.simple_tag
@@ -152,12 +153,24 @@ def took(thing: Any) -> str:
 
 @register.filter
 def shown(value: Any) -> str:
-    """An input's value for people: text as it is, a list of names joined, anything else as JSON."""
+    """An input's value in one line for people: text as it is, a list by its names, anything else as JSON."""
     if isinstance(value, str):
         return value if value else "(empty text)"
-    if isinstance(value, list) and value and all(isinstance(item, str | int | float) for item in value):
-        return ", ".join(str(item) for item in value)
+    if isinstance(value, list) and value:
+        names = [item.get("name") if isinstance(item, dict) else item for item in value]
+        if all(isinstance(name, str | int | float) for name in names):
+            return ", ".join(str(name) for name in names)
     return json.dumps(value, ensure_ascii=False)
+
+
+@register.filter
+def whole(value: Any) -> str:
+    """An input's value with everything in it, where one line does not hold all of it; else nothing."""
+    said = shown(value)
+    full = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+    simple = isinstance(value, str | int | float) or value in (None, [], {})
+    plain_list = isinstance(value, list) and all(isinstance(item, str | int | float) for item in value)
+    return "" if (simple or plain_list) and len(said) <= _ONE_LINE else full
 
 
 @register.filter

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
@@ -63,7 +64,7 @@ def approve(request: HttpRequest, number: int) -> HttpResponse:
     form = ApproveForm(request.POST)
     kept = request.POST.get("comment", "")[:2000]
     if not form.is_valid():
-        sentence = "Nothing was approved: " + " ".join(error for errors in form.errors.values() for error in errors)
+        sentence = "Nothing was approved: " + _words(form)
         return _plan(
             request, number, 400, refusal={"sentence": sentence, "code": "bad_input", "status": 400}, kept=kept
         )
@@ -89,7 +90,7 @@ def reject(request: HttpRequest, number: int) -> HttpResponse:
     form = RejectForm(request.POST)
     kept = request.POST.get("reason", "")[:2000]
     if not form.is_valid():
-        sentence = "Nothing was rejected. " + " ".join(error for errors in form.errors.values() for error in errors)
+        sentence = "Nothing was rejected. " + _words(form)
         return _plan(
             request, number, 400, refusal={"sentence": sentence, "code": "bad_input", "status": 400}, kept=kept
         )
@@ -112,3 +113,8 @@ def _refused(
         raise error
     refusal = {"sentence": error.sentence, "code": error.code, "status": status, "read": digest}
     return _plan(request, number, status, refusal=refusal, kept=kept)
+
+
+def _words(form: Form) -> str:
+    """What is wrong with what was typed."""
+    return " ".join(str(error) for errors in form.errors.values() for error in errors)
