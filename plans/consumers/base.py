@@ -40,7 +40,7 @@ class Ends(Exception):
         self.sentence = sentence
 
 
-class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ships no types
+class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
     """A socket that sends by itself. Subclasses say what in `follow`, and what a client may say in `hear`.
 
     `scope["actor_now"]` is a function without arguments, given by the middleware, that asks the database who this is.
@@ -148,7 +148,7 @@ class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ship
             await self.end(OUR_FAULT, "Something went wrong on our side. Try again.")
 
 
-class Nowhere(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ships no types
+class Nowhere(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
     """Where no socket is: refused at the handshake."""
 
     channel_layer_alias: ClassVar[Any] = None

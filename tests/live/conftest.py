@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import pytest
 from channels.testing import WebsocketCommunicator
@@ -92,7 +93,7 @@ class Reader:
         return found
 
     async def until(self, kind):
-        found = []
+        found: list[dict[str, Any]] = []
         while not found or found[-1]["type"] != kind:
             found.append(await self.item())
             if len(found) % 100 == 0:

@@ -30,7 +30,9 @@ class Page(Reader):
 
     async def message(self, timeout=10, *, ack=True):
         html = await self.text(timeout)
-        place = json.loads(PLACE.match(html)[1])
+        found = PLACE.match(html)
+        assert found
+        place = json.loads(found[1])
         self.after = place.get("after")
         self.wants_output = place.get("output", False)
         self.lines += [int(seq) for seq in LINE.findall(html)]
@@ -61,7 +63,7 @@ async def test_lines_go_on_where_the_page_was_after_each_of_ten_reconnects(plan,
     attempt = await in_thread(attempt_of, step)
     after = await in_thread(cursor_now, plan)
     await in_thread(start, plan, attempt)
-    shown = []
+    shown: list[int] = []
     for n in range(10):
         await in_thread(say, attempt, [f"line {n}.{m}" for m in range(120)])
         async with Page(plan, cookie, after=after, attempt=attempt, line=shown[-1] if shown else 0) as page:

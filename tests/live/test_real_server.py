@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,8 @@ async def test_a_run_of_5000_lines_through_cuts_and_a_killed_server_is_complete(
 
     cursor = await in_thread(cursor_now, plan)
     running = asyncio.create_task(run())
-    seen, connections = [], 0
+    seen: list[dict[str, Any]] = []
+    connections = 0
     while not (seen and seen[-1]["data"].get("now") == "completed"):
         connections += 1
         client = await Wire.connect(
