@@ -61,6 +61,7 @@ INSTALLED_APPS = [
     "audit",
 ]
 MIDDLEWARE = [
+    "chiffon_site.observability.middleware.TraceMiddleware",  # first: whatever is logged below it has a trace
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -255,7 +256,7 @@ CHIFFON_OTEL_ENDPOINT = ENVIRONMENT.otel_endpoint
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {"line": {"()": "chiffon_site.observability.logs.line_formatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": ENVIRONMENT.log_level},
     "loggers": {

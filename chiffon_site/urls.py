@@ -3,11 +3,12 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from chiffon_site.observability import health
+from chiffon_site.observability import health, metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),
+    path("metrics", metrics.metrics, name="metrics"),
     path("api/", include("chiffon_site.api.urls")),
     path("accounts/tokens/", include("chiffon_site.accounts.urls")),
     path("accounts/", include("allauth.account.urls")),

@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver
 from django.views.decorators.csrf import csrf_exempt
 from ninja.utils import check_csrf
 
-from audit.context import Actor, acting
+from audit.context import Actor, acting, current_trace
 from audit.http import Problem
 from audit.ids import uuid7
 from chiffon_site.accounts.tokens import find_token
@@ -32,7 +32,7 @@ def guarded(view: View) -> View:
     @login_not_required  # the middleware would redirect a program to a page
     @wraps(view)
     def door(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        trace = uuid7()
+        trace = current_trace() or uuid7()  # the one that the answer's header names
         with acting(_NOBODY, trace):
             try:
                 _check_size(request)
