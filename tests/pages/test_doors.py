@@ -111,3 +111,18 @@ def test_a_form_from_elsewhere_is_not_trusted(requester, pending):
     answer = client.post(reverse("plans:reject", args=[pending.number]), {"reason": "x"})
     assert answer.status_code == 403
     assert "could not be trusted" in answer.text
+
+
+@pytest.mark.parametrize("address", ["/accounts/password/change/", "/accounts/password/reset/", "/accounts/signup/"])
+def test_the_other_doors_look_like_the_house(browse, requester, address):
+    answer = browse(requester if "change" in address else None).get(address)
+    assert answer.status_code == 200
+    assert "css/components.css" in answer.text
+    assert "Menu:" not in answer.text
+
+
+def test_too_many_wrong_tries_pause_signing_in_and_say_so(browse, requester):
+    door = browse()
+    answers = [door.post("/accounts/login/", {"login": "requester", "password": "no"}) for _ in range(7)]
+    assert answers[-1].status_code in (200, 429)
+    assert "running plans go on" in answers[-1].text
