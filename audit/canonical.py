@@ -4,16 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import rfc8785
 
+LARGEST_INTEGER: Final = 2**53 - 1  # RFC 8785 holds no larger one exactly
+_NOT_STORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
-def plain(value: Any) -> Any:
-    """A value as JSON knows it: UUIDs and times become strings, tuples become lists. Raises TypeError for the rest."""
-    return json.loads(json.dumps(value, default=_plain_leaf))
+
+def storable(text: str) -> str:
+    """The text with U+FFFD in place of what no database stores: NUL and halves of surrogate pairs."""
+    return _NOT_STORABLE.sub("\ufffd", text)
+
+
+def plain(value: Any, *, exact: bool = False) -> Any:
+    """A value as JSON and the database know it: UUIDs and times become strings, tuples become lists.
+
+    What no database stores is replaced, and a number that is not finite becomes its name, so that no program's answer
+    can block the record of it; with `exact`, integers beyond RFC 8785 become text. Raises TypeError for the rest.
+    """
+    return _stored(json.loads(json.dumps(value, default=_plain_leaf)), exact)
+
+
+def _stored(value: Any, exact: bool) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if exact and isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        return str(value)
+    if isinstance(value, list):
+        return [_stored(item, exact) for item in value]
+    if isinstance(value, dict):
+        return {storable(key): _stored(item, exact) for key, item in value.items()}
+    return value
 
 
 def _plain_leaf(value: Any) -> Any:

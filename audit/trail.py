@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from audit.canonical import canonical, plain, sha256_hex
+from audit.canonical import canonical, plain, sha256_hex, storable
 from audit.context import current_actor, current_trace
 from audit.decisions import DECISIONS
 from audit.errors import NoTransaction, UnknownDecision
@@ -88,9 +88,9 @@ def prepare(
         "subject": {"kind": subject[0], "id": str(subject[1])},
         "service": service,
         "plan_id": _text(plan_id),
-        "reason": redact(reason),
-        "alternatives": redact_value(plain(list(alternatives))),
-        "metadata": redact_value(plain(dict(facts))),
+        "reason": redact(storable(reason)),
+        "alternatives": redact_value(plain(list(alternatives), exact=True)),
+        "metadata": redact_value(plain(dict(facts), exact=True)),
         "at": at.isoformat(),
     }
     stored = canonical(content)

@@ -105,7 +105,7 @@ class Step(models.Model):
     input = models.JSONField(default=dict)
     playbook = models.JSONField(null=True, help_text="Path, inventory, limit and tags of a playbook step.")
     agent_type = models.CharField(max_length=16, default="infra")
-    work_type = models.CharField(max_length=64, default="")
+    work_type = models.CharField(max_length=255, default="")
     resources = models.JSONField(default=dict)
     risk = models.CharField(max_length=8, choices=Risk.choices, default=Risk.MEDIUM)
     timeout_seconds = models.PositiveIntegerField(default=600)

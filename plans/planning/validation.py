@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from agents.enums import AgentType
 from agents.tools.registry import find_tool, input_errors
+from audit.canonical import storable
 from plans.conf import LONGEST_TIMEOUT, MOST_STEPS
 from plans.dag import find_cycle
 from plans.planning.drafts import PlanDraft, StepDraft
@@ -17,7 +18,9 @@ from plans.planning.drafts import PlanDraft, StepDraft
 KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 DEEPEST: Final = 20
 LARGEST_INPUT: Final = 256 * 1024
+_LONGEST: Final = {"name": 500, "reason": 5_000, "work_type": 255}  # characters of what people read about a step
 _BUDGET_FIELDS: Final = ("cost_ceiling", "call_ceiling", "token_ceiling")
+_UNSTORABLE: Final = "It holds a character that can not be stored (NUL or half of a surrogate pair)."
 Error = dict[str, Any]
 
 
@@ -49,7 +52,12 @@ def _step_errors(step: StepDraft) -> list[Error]:
         )
     if not 1 <= step.timeout_seconds <= LONGEST_TIMEOUT:
         found.append(_error(["timeout_seconds"], f"The timeout is from 1 to {LONGEST_TIMEOUT} seconds."))
-    found += text_errors(step.input, ["input"])
+    found += text_errors(step.input, ["input"]) + text_errors(step.resources, ["resources"])
+    for name, longest in _LONGEST.items():
+        found += _prose_errors(getattr(step, name), name, longest)
+    labels = step.resources.get("labels", [])
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        found.append(_error(["resources", "labels"], "The labels are a list of texts."))
     tool = find_tool(step.tool)
     if tool is None:
         found.append(_error(["tool"], f"There is no tool called {step.tool}."))
@@ -107,8 +115,8 @@ def text_errors(value: Any, loc: list[Any], depth: int = 0) -> list[Error]:
         return _string_errors(value, loc)
     if isinstance(value, float) and not math.isfinite(value):
         return [_error(loc, "It is no finite number.")]
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
-        return [_error(loc, "The number is too large; up to 2^53 is exact.")]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
+        return [_error(loc, "The number is too large; only up to 2^53 is exact.")]
     if isinstance(value, list):
         return [error for place, item in enumerate(value) for error in text_errors(item, [*loc, place], depth + 1)]
     if isinstance(value, dict):
@@ -117,11 +125,17 @@ def text_errors(value: Any, loc: list[Any], depth: int = 0) -> list[Error]:
     return []
 
 
+def _prose_errors(value: str, name: str, longest: int) -> list[Error]:
+    if len(value) > longest:
+        return [_error([name], f"The {name} has at most {longest} characters.")]
+    return [_error([name], _UNSTORABLE)] if storable(value) != value else []
+
+
 def _string_errors(value: str, loc: list[Any]) -> list[Error]:
     if len(value) > LARGEST_INPUT:
         return [_error(loc, f"It is longer than {LARGEST_INPUT} characters.")]
-    if "\x00" in value or any("\ud800" <= char <= "\udfff" for char in value):
-        return [_error(loc, "It holds a character that can not be stored (NUL or half of a surrogate pair).")]
+    if storable(value) != value:
+        return [_error(loc, _UNSTORABLE)]
     if "{{" in value or "{%" in value:
         return [_error(loc, "It holds a template ({{ … }}). Values are taken as they are written and never evaluated.")]
     return []
