@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
@@ -118,3 +119,11 @@ def failed_run(requester, approver, pending):
     Step.objects.filter(pk=step.pk).update(status="failed", **ended)
     Plan.objects.filter(pk=plan.pk).update(stage="failed", stage_reason="One failed.", finished_at=Now())
     return Plan.objects.get(pk=plan.pk)
+
+
+@pytest.fixture
+def fresh_limits(embedded_servers):
+    """No wrong try is remembered, before and after."""
+    cache.clear()
+    yield
+    cache.clear()

@@ -84,7 +84,7 @@ def test_a_conversation_is_its_requesters(browse, requester, approver, auditor, 
     assert answers == [200, 200, 404]
 
 
-def test_signing_in_says_what_is_left_when_it_fails(browse, requester):
+def test_signing_in_says_what_is_left_when_it_fails(browse, requester, fresh_limits):
     door = browse()
     assert door.get("/accounts/login/").status_code == 200
     wrong = door.post("/accounts/login/", {"login": "requester", "password": "no"})
@@ -121,7 +121,7 @@ def test_the_other_doors_look_like_the_house(browse, requester, address):
     assert "Menu:" not in answer.text
 
 
-def test_too_many_wrong_tries_pause_signing_in_and_say_so(browse, requester):
+def test_too_many_wrong_tries_pause_signing_in_and_say_so(browse, requester, fresh_limits):
     door = browse()
     answers = [door.post("/accounts/login/", {"login": "requester", "password": "no"}) for _ in range(7)]
     assert answers[-1].status_code in (200, 429)
