@@ -228,13 +228,21 @@ def read_lines(plan_id: UUID, attempt_id: UUID, seq: int) -> Lines:
 
 
 def newest_attempt(plan_id: UUID, shown: UUID | None, step: str) -> UUID | None:
-    """The newest attempt of the step whose output a page shows, or of any step if it shows none."""
+    """The attempt whose output a page should show.
+
+    That is the newest of the step that was asked for, else of the step that is shown while it runs; once that has
+    ended, the page follows to one that runs now.
+    """
     attempts = Attempt.objects.filter(plan=plan_id).order_by("-created_at", "-number")
-    if shown is not None:
-        attempts = attempts.filter(step__attempts=shown)
-    elif step:
-        attempts = attempts.filter(step__key=step)
-    return attempts.values_list("pk", flat=True).first()
+    newest = attempts
+    if step:
+        newest = attempts.filter(step__key=step)
+    elif shown:
+        newest = attempts.filter(step__attempts=shown)
+        running = attempts.filter(status="running").values_list("pk", flat=True)
+        if running and shown not in running:
+            return running[0]
+    return newest.values_list("pk", flat=True).first()
 
 
 def render_run(plan_id: UUID, actor: Actor, attempt_id: UUID | None, step: str) -> dict[str, str]:

@@ -24,7 +24,7 @@ from agents.models import Job
 from audit.context import SYSTEM, acting
 from plans.conf import SWEEP_SECONDS
 from plans.enums import AttemptStatus, Stage
-from plans.execution import engine, reaper
+from plans.execution import engine, fleet, reaper
 from plans.models import Attempt
 
 logger = logging.getLogger(__name__)
@@ -80,9 +80,14 @@ def _route_due() -> None:
         .select_related("step", "plan")
         .filter(status=AttemptStatus.DUE, agent__isnull=True, next_at__lte=Now())
         .filter(plan__stage__in=[Stage.APPROVED, Stage.EXECUTING])
-        .order_by("-priority", "next_at")
+        .order_by("-priority", "next_at", "pk")
     )
-    engine.route(list(homeless[:_BATCH]))
+    unrouted = 0
+    # What nobody can take must not hide what stands behind it; once nobody has room, there is no use in looking on.
+    while batch := list(homeless[unrouted : unrouted + _BATCH]):
+        unrouted += len(batch) - engine.route(batch)
+        if not fleet.has_room():
+            return
 
 
 def _take_attempts() -> list[tuple[str, dict[str, Any], str, Callable[[], Any]]]:

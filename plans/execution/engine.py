@@ -68,7 +68,9 @@ def make_due(
     if after:
         seconds = round(after.total_seconds(), 1)
         for step, attempt in zip(steps, made, strict=True):
-            lifecycle.move_step(step, to=StepStatus.WAITING, waiting_for=f"Waits {seconds:g} s before try {attempt.number}.")
+            lifecycle.move_step(
+                step, to=StepStatus.WAITING, waiting_for=f"Waits {seconds:g} s before try {attempt.number}."
+            )
     else:
         route(made, excluded=excluded)
     ring()

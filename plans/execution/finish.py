@@ -12,13 +12,14 @@ from django.db.models.functions import Now
 
 from agents.protocol import Failure, FailureMode, Outcome, WorkResult
 from audit import trail
-from audit.canonical import plain
+from audit.canonical import plain, storable
 from audit.redaction import redact, redact_value
 from audit.trail import requires_transaction
 from plans import lifecycle
 from plans.conf import LONGEST_OUTPUT
 from plans.enums import AttemptStatus, EventType, Stage, StepStatus
 from plans.execution import engine
+from plans.execution.output import lines_sha256
 from plans.models import Attempt, Step
 from plans.retry import RetryPolicy
 
@@ -43,12 +44,12 @@ def finish(attempt_id: UUID, *, token: int, result: WorkResult, lines: tuple[int
             lease_until=None,
             failure_mode=str(failure.mode) if failure else "",
             transient=bool(failure and failure.transient),
-            error=redact(failure.message) if failure else "",
-            summary=redact(result.summary),
+            error=redact(storable(failure.message)) if failure else "",
+            summary=redact(storable(result.summary)),
             output=output,
             progress=redact_value(plain(result.progress)),
             resources_used=result.resources.to_json(),
-            services_touched=list(result.services_touched),
+            services_touched=plain(list(result.services_touched)),
             lines_sha256=lines[1],
         ):
             return False
@@ -57,7 +58,7 @@ def finish(attempt_id: UUID, *, token: int, result: WorkResult, lines: tuple[int
         if result.outcome is Outcome.COMPLETED:
             _completed(attempt, output)
         elif result.outcome is Outcome.CANCELLED:
-            lifecycle.move_step(attempt.step, to=StepStatus.CANCELLED, summary=result.summary, finished_at=Now())
+            lifecycle.move_step(attempt.step, to=StepStatus.CANCELLED, summary=attempt.summary, finished_at=Now())
         else:
             failed(attempt, failure or Failure(FailureMode.AGENT, "It failed without saying why."))
         engine.jobs_for(COMMIT_TASKS, attempt.plan.trace_id)
@@ -109,20 +110,20 @@ def _completed(attempt: Attempt, output: dict[str, Any]) -> None:
 @requires_transaction
 def failed(attempt: Attempt, failure: Failure) -> None:
     """A step's attempt failed: try again if the policy says that it can help, else the step has failed."""
-    step, plan = attempt.step, attempt.plan
+    step, plan, why = attempt.step, attempt.plan, redact(storable(failure.message))
     policy = RetryPolicy.from_json(step.retry)
     wait = policy.wait_after(failure, attempt=attempt.number, jitter=random.random())  # noqa: S311 - spreads load only
     if wait is None:
-        lifecycle.move_step(step, to=StepStatus.FAILED, error=redact(failure.message), finished_at=Now())
+        lifecycle.move_step(step, to=StepStatus.FAILED, error=why, finished_at=Now())
         return
-    engine.make_due(plan, [step], because=f"Try {attempt.number} failed: {redact(failure.message)}", after=wait)
+    engine.make_due(plan, [step], because=f"Try {attempt.number} failed: {why}", after=wait)
     trail.record(
         "attempt.retry_scheduled",
         subject=("step", step.pk),
         plan_id=plan.pk,
         trace_id=plan.trace_id,
         service=step.service,
-        reason=redact(failure.message),
+        reason=why,
         step=step.key,
         number=attempt.number + 1,
         seconds=round(wait.total_seconds(), 1),
@@ -142,8 +143,9 @@ def interrupted(attempt: Attempt, because: str) -> None:
     )
     step, plan = attempt.step, attempt.plan
     where: dict[str, Any] = {"step_key": step.key, "attempt_id": attempt.pk}
-    # The end frame comes with what was stored; the hash is only known to the holder that is gone.
-    lifecycle.emit(plan.pk, EventType.OUTPUT_END, {"count": attempt.line_count, "sha256": None}, **where)
+    stored = lines_sha256(attempt.pk)
+    Attempt.objects.filter(pk=attempt.pk).update(lines_sha256=stored)
+    lifecycle.emit(plan.pk, EventType.OUTPUT_END, {"count": attempt.line_count, "sha256": stored}, **where)
     trail.record(
         "attempt.interrupted",
         subject=("attempt", attempt.pk),

@@ -23,12 +23,7 @@ _LIVE = Q(status__in=["due", "sent", "running"])
 def choose(attempts: Sequence[Attempt], *, excluded: frozenset[str]) -> list[tuple[Agent | None, Choice]]:
     """An agent for each attempt, or None with the reason, in the order given; a slot is given away only once."""
     agents = {agent.name: agent for agent in Agent.objects.exclude(status="terminated")}
-    in_use = dict(
-        Attempt.objects.filter(_LIVE, agent__isnull=False)
-        .values_list("agent__name")
-        .annotate(count=Count("pk"))
-        .order_by()
-    )
+    in_use = _in_use()
     records: dict[str, dict[str, dict[str, Any]]] = {}
     router = AgentRouter()
     chosen = []
@@ -45,6 +40,19 @@ def choose(attempts: Sequence[Attempt], *, excluded: frozenset[str]) -> list[tup
             in_use[choice.chosen] = in_use.get(choice.chosen, 0) + 1
         chosen.append((agents[choice.chosen] if choice.chosen else None, choice))
     return chosen
+
+
+def has_room() -> bool:
+    """Whether any agent that takes work has a free slot."""
+    in_use = _in_use()
+    awake = Agent.objects.filter(status__in=["ready", "busy"]).values_list("name", "slots")
+    return any(in_use.get(name, 0) < slots for name, slots in awake)
+
+
+def _in_use() -> dict[str, int]:
+    """How many slots of each agent are taken, by what it runs and what is on its way to it."""
+    taken = Attempt.objects.filter(_LIVE, agent__isnull=False).values_list("agent__name")
+    return dict(taken.annotate(count=Count("pk")).order_by())
 
 
 def _labels(resources: dict[str, Any]) -> frozenset[str]:

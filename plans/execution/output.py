@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection, transaction
 
 from agents.output import sanitise
 from agents.tools.base import Stream
+from audit.canonical import plain
 from audit.redaction import redact, redact_value
 from plans import live
 from plans.conf import BEAT_SECONDS, FLUSH_SECONDS, LEASE_SECONDS, LINES_PER_FLUSH
@@ -50,7 +51,7 @@ class StepContext:
     def event(self, type_: str, data: dict[str, Any]) -> None:
         """Announce one of the agent events."""
         self.flush()
-        self._persistently(lambda: self._write_event(type_, redact_value(data)))
+        self._persistently(lambda: self._write_event(type_, redact_value(plain(data))))
 
     def beat(self) -> bool:
         """Keep the lease; False says that it is lost."""
@@ -86,26 +87,30 @@ class StepContext:
         self.lost, self._stop = answer is None, self._stop or bool(answer)
 
     def _store(self, batch: list[tuple[str, str]]) -> None:
-        """One transaction: take the next numbers under the attempt's counter, insert the lines, keep the lease."""
+        """One transaction: take the next numbers under the attempt's counter, insert the lines.
+
+        Safe to repeat when the answer to a commit was lost: the counter then stands where this batch would end.
+        """
+        first, last = self._count + 1, self._count + len(batch)
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(
-                "UPDATE plans_attempt SET line_count = line_count + %s "
-                "WHERE id = %s AND token = %s AND status = 'running' RETURNING line_count, cancel_requested",
-                [len(batch), self.attempt_id, self.token],
+                "UPDATE plans_attempt SET line_count = %s WHERE id = %s AND token = %s AND status = 'running' "
+                "AND line_count IN (%s, %s) RETURNING cancel_requested",
+                [last, self.attempt_id, self.token, first - 1, last],
             )
             row = cursor.fetchone()
             if row is None:
                 self.lost = True
                 return
-            first = row[0] - len(batch) + 1
             cursor.execute(
                 "INSERT INTO plans_outputline (attempt_id, seq, stream, text) "
                 "SELECT %s, %s + place - 1, stream, text "
-                "FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS line (stream, text, place)",
+                "FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS line (stream, text, place) "
+                "ON CONFLICT (attempt_id, seq) DO NOTHING",
                 [self.attempt_id, first, [stream for stream, _ in batch], [text for _, text in batch]],
             )
-        self._count = row[0]
-        self._stop = self._stop or bool(row[1])
+        self._count = last
+        self._stop = self._stop or bool(row[0])
         for _, text in batch:
             self._hash.update(text.encode() + b"\n")
         live.announce(self.plan_id)
@@ -134,3 +139,14 @@ class StepContext:
                 time.sleep(_PAUSE_WHILE_AWAY)
             else:
                 return
+
+
+def lines_sha256(attempt_id: UUID) -> str:
+    """The SHA-256 over an attempt's stored lines, for an end whose holder is gone: each text and a newline, in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT encode(sha256(convert_to(coalesce(string_agg(text || E'\\n', '' ORDER BY seq), ''), 'UTF8')), 'hex') "
+            "FROM plans_outputline WHERE attempt_id = %s",
+            [attempt_id],
+        )
+        return str(cursor.fetchone()[0])

@@ -395,7 +395,7 @@ class Migration(migrations.Migration):
                 (
                     "span",
                     models.JSONField(
-                        help_text="Start and end of the words it answers, in the request's text.", null=True
+                        help_text="Starts and ends of the words it answers, in the request's text.", null=True
                     ),
                 ),
                 (
@@ -416,7 +416,10 @@ class Migration(migrations.Migration):
                         max_length=16,
                     ),
                 ),
-                ("waiting_for", models.TextField(default="", help_text="What a waiting step waits for, as a sentence.")),
+                (
+                    "waiting_for",
+                    models.TextField(default="", help_text="What a waiting step waits for, as a sentence."),
+                ),
                 (
                     "unmet",
                     models.PositiveIntegerField(

@@ -123,7 +123,7 @@ class Step(models.Model):
     estimated_seconds = models.PositiveIntegerField(null=True)
     reversible_by = models.TextField(default="")
     preview = models.JSONField(null=True)
-    span = models.JSONField(null=True, help_text="Start and end of the words it answers, in the request's text.")
+    span = models.JSONField(null=True, help_text="Starts and ends of the words it answers, in the request's text.")
     # How it went
     status = models.CharField(max_length=16, choices=StepStatus.choices, default=StepStatus.PENDING)
     waiting_for = models.TextField(default="", help_text="What a waiting step waits for, as a sentence.")

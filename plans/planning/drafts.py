@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StepDraft:
-    """One step as intended. Seconds are seconds; `span` is where its words stand in the request's text."""
+    """One step as intended. Seconds are seconds; `spans` are where its words stand in the request's text."""
 
     key: str
     name: str
@@ -33,7 +33,7 @@ class StepDraft:
     origins: dict[str, str] = field(default_factory=dict)
     estimated_seconds: int | None = None
     reversible_by: str = ""
-    span: tuple[int, int] | None = None
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class WorkPlanner:
             origins={name: filled.origin for name, filled in subtask.parameters.items()},
             estimated_seconds=self._estimate(playbook),
             reversible_by=playbook.reversible_by,
-            span=(subtask.words[0][0], subtask.words[-1][1]) if subtask.words else None,
+            spans=subtask.words,
         )
 
     def _hosts(self, playbook: PlaybookFile, limit: str) -> tuple[str, ...]:

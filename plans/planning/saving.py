@@ -102,6 +102,6 @@ def _row(draft: StepDraft, revision: Revision, index: int) -> Step:
         origins=draft.origins,
         estimated_seconds=draft.estimated_seconds,
         reversible_by=draft.reversible_by,
-        span=list(draft.span) if draft.span else None,
+        span=[list(pair) for pair in draft.spans] or None,
         unmet=len(draft.depends_on),
     )
