@@ -164,6 +164,7 @@ class Installation:
             str(self._environment.port),
             "--no-server-name",
         ]
+        daphne += ["-v", "0"]  # no line for every request; what fails is logged by Django, with its trace
         daphne += ["--websocket-max-message-size", "65536", "--websocket-max-frame-size", "65536"]
         daphne += ["--ping-interval", "20", "--ping-timeout", "30", "--application-close-timeout", "3"]
         daphne += ["chiffon_site.asgi:application"]
