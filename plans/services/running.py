@@ -15,6 +15,7 @@ from plans.enums import Stage, StepStatus
 from plans.errors import IllegalTransition, NotFound
 from plans.execution import engine
 from plans.models import Plan, Step
+from plans.planning.validation import KEY
 from plans.services.common import checked, visible
 
 
@@ -29,9 +30,10 @@ def retry_step(*, actor: Actor, plan_id: UUID, key: str, reason: str = "") -> Pl
     reason = checked(reason, "reason")
     with acting(actor, plan.trace_id), transaction.atomic():
         plan = Plan.objects.select_for_update().get(pk=plan_id)
-        step = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number, key=key).first()
+        current = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number)
+        step = current.filter(key=key).first() if KEY.fullmatch(key) else None
         if step is None:
-            raise NotFound(f"Plan {plan.number} has no step {key[:64]}.")
+            raise NotFound(f"Plan {plan.number} has no step {key[:64]!r}.")
         if step.status not in (StepStatus.FAILED, StepStatus.UNKNOWN) or plan.stage not in (
             Stage.FAILED,
             Stage.EXECUTING,
