@@ -63,11 +63,13 @@ def _approve(actor: Actor, plan: Plan, digest: str, comment: str) -> None:
     revision = gate.current_revision(plan)
     standing = gate.standing(revision, viewer=actor.user)
     if _repeated(standing, plan, revision, Decision.APPROVED, digest):
+        if plan.stage == Stage.PENDING_APPROVAL and not standing.missing:  # its start was refused: here is another
+            _check_unchanged(revision)
+            _start(plan, revision)
         return
     if standing.self_approval:
         raise SelfApproval("You asked for this plan, so someone else has to approve it (four eyes).")
-    if difference := gate.differs(revision):
-        raise DigestMismatch(difference)
+    _check_unchanged(revision)
     _answer(actor, plan, revision, standing.policy, Decision.APPROVED, comment)
     trail.record(
         "plan.approved",
@@ -80,10 +82,18 @@ def _approve(actor: Actor, plan: Plan, digest: str, comment: str) -> None:
         policy=str(standing.policy),
         four_eyes=standing.policy.four_eyes,
     )
-    if standing.missing > 1:
-        return
+    if standing.missing <= 1:
+        _start(plan, revision)
+
+
+def _start(plan: Plan, revision: Revision) -> None:
     lifecycle.transition(plan, to=Stage.APPROVED, because=f"Approved by {_voters(revision)}.")
     engine.start(plan)
+
+
+def _check_unchanged(revision: Revision) -> None:
+    if difference := gate.differs(revision):
+        raise DigestMismatch(difference)
 
 
 def _reject(actor: Actor, plan: Plan, reason: str, digest: str) -> None:

@@ -11,9 +11,11 @@ from plans.errors import Conflict, Refused
 from plans.models import ApprovalPolicy
 from plans.services.common import checked
 
+_OVERTAKEN = "Somebody changed the policy at the same moment. Read what it is now."
+
 
 def change_policy(*, actor: Actor, approvals_needed: int, four_eyes: bool, because: str) -> ApprovalPolicy:
-    """Make a new version of the approval policy and let it decide from now on. Raises NotAllowed and Refused."""
+    """Make a new version of the approval policy and let it decide from now on. Raises NotAllowed, Refused and Conflict."""
     check(actor, Action.CHANGE_POLICY)
     because = checked(because, "because")
     if not because:
@@ -22,7 +24,9 @@ def change_policy(*, actor: Actor, approvals_needed: int, four_eyes: bool, becau
         raise Refused("invalid", "The number of approvals is from 1 to 20.")
     try:
         with acting(actor), transaction.atomic():
-            old = ApprovalPolicy.objects.select_for_update().get(active=True)
+            old = ApprovalPolicy.objects.select_for_update().filter(active=True).first()
+            if old is None:  # it was the active one until the lock was given
+                raise Conflict(_OVERTAKEN)
             ApprovalPolicy.objects.filter(pk=old.pk).update(active=False)
             policy = ApprovalPolicy.objects.create(
                 name=old.name,
@@ -42,5 +46,5 @@ def change_policy(*, actor: Actor, approvals_needed: int, four_eyes: bool, becau
                 now={"approvals_needed": approvals_needed, "four_eyes": four_eyes},
             )
     except IntegrityError as error:
-        raise Conflict("Somebody changed the policy at the same moment. Read what it is now.") from error
+        raise Conflict(_OVERTAKEN) from error
     return policy
