@@ -13,9 +13,9 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models.functions import Least, Now
 
 from agents.conf import DUE_CHANNEL, JOB_LEASE_SECONDS, JOB_TRIES
 from agents.enums import JobStatus
@@ -60,7 +60,9 @@ def enqueue(
 def run(job_id: UUID, *, token: int) -> bool:
     """Do one job if it still has the token that the message expects. False if somebody else has it."""
     claimed = Job.objects.filter(pk=job_id, token=token, status__in=[JobStatus.DUE, JobStatus.SENT])
-    if not claimed.update(status=JobStatus.RUNNING, token=token + 1, tries=F("tries") + 1, lease_until=Now() + LEASE):
+    if not claimed.update(
+        status=JobStatus.RUNNING, token=token + 1, tries=Least(F("tries") + 1, 10_000), lease_until=Now() + LEASE
+    ):
         return False
     job = Job.objects.get(pk=job_id)
     try:
@@ -97,15 +99,26 @@ def _failed(job: Job, error: str) -> None:
         if give_up or (job.key and waiting.exists()):  # another one of this key waits: it does the work
             moved = _mine(job).update(status=JobStatus.FAILED, error=error, lease_until=None, finished_at=Now())
         else:
-            wait = timedelta(seconds=min(2.0**job.tries, 300))
-            moved = _mine(job).update(status=JobStatus.DUE, error=error, lease_until=None, next_at=Now() + wait)
+            moved = _try_again(job, error)
         if moved and give_up:
             with acting(SYSTEM, job.trace_id):
                 trail.record("job.failed", subject=("job", job.pk), reason=error, kind=job.kind)
 
 
+def _try_again(job: Job, error: str) -> int:
+    wait = timedelta(seconds=min(2.0 ** min(job.tries, 9), 300))
+    try:
+        with transaction.atomic():
+            again = {"status": JobStatus.DUE, "error": error, "lease_until": None, "next_at": Now() + wait}
+            return int(_mine(job).update(**again))
+    except IntegrityError:  # one of this key was asked for at this very moment: it does the work
+        return int(_mine(job).update(status=JobStatus.FAILED, error=error, lease_until=None, finished_at=Now()))
+
+
 def reclaim() -> int:
-    """Make due again what was sent and never taken, and what a dead worker held. How many."""
+    """Make due again what was sent and never taken; what a dead worker held counts as a failed try. How many."""
     lost = Job.objects.filter(status=JobStatus.SENT, sent_at__lt=Now() - timedelta(seconds=10))
-    expired = Job.objects.filter(status=JobStatus.RUNNING, lease_until__lt=Now())
-    return lost.update(status=JobStatus.DUE) + expired.update(status=JobStatus.DUE, token=F("token") + 1)
+    expired = list(Job.objects.filter(status=JobStatus.RUNNING, lease_until__lt=Now()).order_by("pk")[:100])
+    for job in expired:
+        _failed(job, "Its worker fell silent and the lease ended.")
+    return lost.update(status=JobStatus.DUE) + len(expired)

@@ -40,8 +40,8 @@ def run(send: Send, *, stopping: Callable[[], bool]) -> None:
     while not stopping():
         try:
             if time.monotonic() - swept >= SWEEP_SECONDS:
+                swept = time.monotonic()  # before it: a sweep that fails must not keep work from going out
                 _sweep()
-                swept = time.monotonic()
             while dispatch(send):
                 pass
             _wait(min(_until_due(), SWEEP_SECONDS), stopping)
