@@ -117,6 +117,8 @@ class PlayReader:
                 reading.usage.made.update(str(key) for key in names if key not in ("role", "name"))
             self._read_role(path, given, {}, reading, depth=0)
         for section in TASK_LISTS:
+            if not isinstance(play.get(section), list | None):
+                self._refuse(reading, f"The {section.replace('_', ' ')} of play {shown} are no list.")
             self._read_tasks(path, play.get(section), reading, depth=0)
 
     def _read_tasks(self, path: Path, tasks: Any, reading: Reading, *, depth: int, role: Path | None = None) -> None:
