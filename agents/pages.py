@@ -168,7 +168,9 @@ def _with_running(agents: list[Any]) -> list[tuple[Any, list[Any]]]:
 def playbook_list(*, words: str = "", service: str = "", after: str = "") -> PlaybookList:
     """The playbooks that are there, by path; `after` is the path of the last row of the page before."""
     there = Playbook.objects.filter(missing=False)
-    counts = there.aggregate(total=Count("pk"), usable=Count("pk", filter=Q(offerings__available=True), distinct=True))
+    counts = there.aggregate(
+        total=Count("pk", distinct=True), usable=Count("pk", filter=Q(offerings__available=True), distinct=True)
+    )
     found = there
     if service:
         found = found.filter(service=service)

@@ -124,7 +124,7 @@ def tell_the_story(demo: Demo, folder: Path, *, plan_name: str = "plan", run_nam
         # The picture is of work in progress: the second step runs, and its lines arrive.
         page.locator(".steps li:nth-of-type(2) .step[data-tone=run]").wait_for()
         page.reload()
-        page.locator("#log li >> nth=9").wait_for()
+        page.locator("#log li >> nth=14").wait_for()
         save(page, folder / f"{run_name}.png")
         over = page.locator("#head .badge").filter(has_text=re.compile("Completed|Failed"))
         over.first.wait_for(timeout=PLAN_SECONDS * 1000)
@@ -185,6 +185,8 @@ def every_page(demo: Demo, folder: Path) -> None:
                 with demo.page_of(person, width, scheme) as page:
                     for name, path in shots:
                         page.goto(path)
+                        if name == "api-docs":
+                            page.locator(".opblock").first.wait_for()
                         save(page, folder / f"{name}-{width}-{scheme}.png", whole=True)
 
 

@@ -69,12 +69,15 @@ class AgentRouter:
         if not able:
             return Choice(None, 0.0, _why_nobody(need, candidates, judged), kept, len(judged))
         score, best, parts, _ = able[0]
-        return Choice(best.name, score, _why_this(best, parts, len(able)), kept, len(judged))
+        equals = sum(item[0] == score for item in able) - 1
+        return Choice(best.name, score, _why_this(best, parts, len(able), equals), kept, len(judged))
 
 
-def _why_this(best: Candidate, parts: dict[str, float], able: int) -> str:
+def _why_this(best: Candidate, parts: dict[str, float], able: int, equals: int) -> str:
     if able == 1:
         return f"{best.name} is the only agent that can take it now"
+    if equals:
+        return f"{best.name} scored as high as {equals} other{'s' if equals > 1 else ''}; among equals the least busy goes first, then by name"
     strongest = max(parts, key=lambda name: parts[name])
     words = {
         "success": "the best record on this kind of work",

@@ -42,6 +42,12 @@ def test_each_factor_decides_when_all_else_is_equal(better, worse):
     assert "scored highest of 2" in choice.reason
 
 
+def test_a_tie_is_told_as_a_tie_and_names_no_merit():
+    choice = choose(candidate("forge-02"), candidate("forge-01"))
+    assert choice.chosen == "forge-01"
+    assert choice.reason == "forge-01 scored as high as 1 other; among equals the least busy goes first, then by name"
+
+
 @pytest.mark.parametrize(
     ("more", "need", "reason"),
     [

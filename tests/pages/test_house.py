@@ -42,6 +42,7 @@ def test_the_catalogue_says_what_can_be_asked_for_and_what_is_odd(browse, reques
     page = client.get(reverse("agents:playbooks")).text
     assert "kuma-deploy.yml" in page
     assert "broken.yml" in page
+    assert "7 playbooks, 6 can be asked for" in page
     assert "Some files can not be used as they are" in page
     found = client.get(reverse("agents:playbooks"), {"q": "certificate"}).text
     assert "cert-check.yml" in found
