@@ -9,8 +9,8 @@ from uuid import UUID
 
 from django.db.models import F
 
-from plans.execution.retry import RetryPolicy
 from plans.models import Approval, ApprovalPolicy, Attempt, Dependency, Message, Plan, Request, Revision, Step
+from plans.retry import RetryPolicy
 from plans.selectors.policy import active_policy
 
 

@@ -67,4 +67,6 @@ def visible_requests(actor: Actor) -> QuerySet[Request]:
     """The requests this actor may see."""
     if actor.kind == "system" or roles_of(actor.user) & SEE_ALL_REQUESTS:
         return Request.objects.all()
-    return Request.objects.filter(requester=actor.user) if actor.user and roles_of(actor.user) else Request.objects.none()
+    return (
+        Request.objects.filter(requester=actor.user) if actor.user and roles_of(actor.user) else Request.objects.none()
+    )

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.django_db
 
 def make(**changes):
     return create_person(
-        **{"name": "solo", "full_name": "Solo Person", "roles": ["approver", "requester"], "password": "a long one"} | changes
+        **{"name": "solo", "full_name": "Solo Person", "roles": ["approver", "requester"], "password": "a long one"}
+        | changes
     )
 
 
