@@ -33,3 +33,11 @@ def stranded(depends_on: Mapping[str, Sequence[str]], failed: str) -> set[str]:
     for layer in layers(depends_on):
         lost.update(key for key in layer if lost.intersection(depends_on.get(key, ())))
     return lost - {failed}
+
+
+def ancestors(depends_on: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
+    """Every step that comes before each step, however far. Raises CycleError on a cycle."""
+    found: dict[str, frozenset[str]] = {}
+    for key in TopologicalSorter(depends_on).static_order():
+        found[key] = frozenset().union(*({before} | found[before] for before in depends_on.get(key, ())))
+    return found

@@ -82,7 +82,8 @@ class Decision(TextChoices):
 class OnFailure(TextChoices):
     """What a failed step means for the plan."""
 
-    STOP = "stop", "Stop"
+    STOP = "stop", "Stop what depends on it"
+    CONTINUE = "continue", "Go on without it"
 
 
 class EventType(TextChoices):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, connection, transaction
@@ -12,14 +13,18 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
 from agents.protocol import FailureMode, PlaybookRef, WorkRequest, WorkResult
-from agents.tools.registry import find_tool
+from agents.tools.base import Tool
+from agents.tools.registry import find_tool, input_errors
 from audit import trail
+from audit.canonical import plain
 from audit.context import Actor, acting
-from plans import lifecycle
+from audit.redaction import redact_value
+from plans import lifecycle, references
 from plans.approval import gate
 from plans.conf import LEASE_SECONDS
 from plans.enums import AttemptStatus, EventType, Stage, StepStatus
 from plans.errors import StaleTransition
+from plans.execution import engine
 from plans.execution.finish import finish, refuse
 from plans.execution.leases import lease_end
 from plans.execution.output import StepContext
@@ -130,6 +135,10 @@ def _work(claimed: Claimed, context: StepContext) -> WorkResult:
     if tool is None:
         return WorkResult.failed(FailureMode.AGENT, f"This agent has no tool {step.tool}.")
     context.event("agent_thinking", {"text": f"Checks the input of {step.tool} and that it is what was approved."})
+    try:
+        value = _resolved(claimed, tool)
+    except references.Unresolvable as error:
+        return WorkResult.failed(FailureMode.USER, str(error))
     request = WorkRequest(
         attempt_id=str(attempt.pk),
         agent=attempt.agent.name if attempt.agent else "",
@@ -141,7 +150,7 @@ def _work(claimed: Claimed, context: StepContext) -> WorkResult:
         tool=step.tool,
         work_type=step.work_type,
         timeout_seconds=step.timeout_seconds,
-        input=step.input,
+        input=value,
         playbook=_playbook(claimed),
     )
     context.event("tool_executing", {"tool": step.tool, "playbook": request.playbook.path if request.playbook else ""})
@@ -152,6 +161,20 @@ def _work(claimed: Claimed, context: StepContext) -> WorkResult:
         result = WorkResult.failed(FailureMode.AGENT, f"The tool {step.tool} broke: {type(error).__name__}.")
     context.event("tool_completed", {"tool": step.tool, "outcome": str(result.outcome), "summary": result.summary})
     return result
+
+
+def _resolved(claimed: Claimed, tool: Tool) -> dict[str, Any]:
+    """The step's input with its references resolved, kept with the attempt. Raises Unresolvable, also for a wrong type."""
+    step = claimed.step
+    if not references.has_any(step.input):
+        return dict(step.input)
+    value: dict[str, Any] = references.resolve(step.input, engine.scope_of(step))
+    checked = {"playbook": step.playbook["path"], "variables": value} if step.playbook else value
+    if wrong := input_errors(tool, checked):
+        place = ".".join(map(str, wrong[0]["loc"]))
+        raise references.Unresolvable(f"What {place} refers to does not fit {step.tool}: {wrong[0]['msg']}.")
+    Attempt.objects.filter(pk=claimed.attempt.pk).update(input=redact_value(plain(value)))
+    return value
 
 
 def _playbook(claimed: Claimed) -> PlaybookRef | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -17,8 +18,8 @@ from agents import jobs
 from agents.conf import DUE_CHANNEL
 from audit import trail
 from audit.trail import requires_transaction
-from plans import lifecycle
-from plans.enums import DECIDED_STEPS, Stage, StepStatus
+from plans import lifecycle, references
+from plans.enums import DECIDED_STEPS, OnFailure, Stage, StepStatus
 from plans.execution import fleet
 from plans.models import Attempt, Dependency, Plan, Step
 
@@ -31,7 +32,12 @@ def start(plan: Plan) -> None:
     for step in steps:
         if step.unmet:
             lifecycle.move_step(step, to=StepStatus.WAITING, waiting_for=f"Waits for {names[step.pk]}.")
-    make_due(plan, [step for step in steps if not step.unmet], because="Nothing it depends on is left.")
+    due = make_due(
+        plan, _wanted(plan, [step for step in steps if not step.unmet]), because="Nothing it depends on is left."
+    )
+    if not due and not Attempt.objects.filter(plan=plan).exists():  # no condition holds: it is done without a start
+        lifecycle.transition(plan, to=Stage.EXECUTING, because="No step has to run.")
+        settle(plan)
 
 
 @requires_transaction
@@ -124,14 +130,49 @@ def _wait(step: Step, reason: str) -> None:
 
 @requires_transaction
 def release_successors(plan: Plan, step: Step) -> list[Attempt]:
-    """A step completed: count it off at the steps after it, and make due those that wait for nothing more."""
+    """A step is out of the way: count it off at the steps after it, and make due those that wait for nothing more."""
     downstream = list(step.downstream_edges.order_by("downstream_id").values_list("downstream_id", flat=True))
-    if not downstream:
-        return []
+    if not downstream or not Step.objects.filter(pk=step.pk, released=False).update(released=True):
+        return []  # a step that is tried again after the plan went on without it is not counted off twice
     # One statement, rows locked in key order, so that two finishing steps can not wait for each other.
     Step.objects.filter(pk__in=downstream, unmet__gt=0).update(unmet=F("unmet") - 1)
     free = Step.objects.filter(pk__in=downstream, unmet=0, status=StepStatus.WAITING).order_by("index")
-    return make_due(plan, list(free), because=f"{step.key} completed.")
+    return make_due(plan, _wanted(plan, list(free)), because=f"{step.key} is {StepStatus(step.status).label.lower()}.")
+
+
+def _wanted(plan: Plan, steps: Sequence[Step]) -> list[Step]:
+    """The steps whose condition holds; the others are skipped, and those after them are released in turn."""
+    wanted = []
+    for step in steps:
+        try:
+            holds = not step.when or references.holds(step.when, scope_of(step))
+        except references.Unresolvable as error:
+            lifecycle.move_step(step, to=StepStatus.FAILED, error=str(error), finished_at=Now())
+            give_way(plan, step)
+            continue
+        if holds:
+            wanted.append(step)
+        else:
+            lifecycle.move_step(
+                step, to=StepStatus.SKIPPED, summary=f"Its condition does not hold: {step.when}", finished_at=Now()
+            )
+            release_successors(plan, step)
+    return wanted
+
+
+@requires_transaction
+def give_way(plan: Plan, step: Step) -> None:
+    """A step failed for good: what depends on it goes on only if the plan says that it can do without it."""
+    if step.on_failure == OnFailure.CONTINUE:
+        release_successors(plan, step)
+
+
+def scope_of(step: Step) -> dict[str, Any]:
+    """What the references of a step can read: output and status of the steps it names, and of no others."""
+    keys = references.steps_in([step.input, "{{ (" + step.when + ") }}" if step.when else ""])
+    named = Step.objects.filter(revision_id=step.revision_id, key__in=keys)
+    found = named.values_list("key", "status", "output")
+    return {"steps": {key: {"status": status, "output": output or {}} for key, status, output in found}}
 
 
 @requires_transaction
@@ -145,13 +186,25 @@ def settle(plan: Plan) -> bool:
     for key, status in steps.order_by("index").values_list("key", "status"):
         counts.setdefault(status, []).append(key)
     unknown, failed = counts.get(StepStatus.UNKNOWN, []), counts.get(StepStatus.FAILED, [])
-    if not set(counts) - {str(status) for status in DECIDED_STEPS} and not failed:
-        lifecycle.transition(plan, to=Stage.COMPLETED, because=f"All {sum(map(len, counts.values()))} steps are done.")
+    fatal = list(steps.filter(status=StepStatus.FAILED, on_failure=OnFailure.STOP).values_list("key", flat=True))
+    if not set(counts) - {str(status) for status in DECIDED_STEPS} and not fatal:
+        lifecycle.transition(plan, to=Stage.COMPLETED, because=_how_completed(counts))
     elif unknown or failed:
         lifecycle.transition(plan, to=Stage.FAILED, because=_why_failed(unknown, failed, counts))
     else:
         return False
     return True
+
+
+def _how_completed(counts: dict[str, list[str]]) -> str:
+    """One sentence about how a plan was completed, with what it did without."""
+    done = len(counts.get(StepStatus.COMPLETED, []))
+    total = sum(map(len, counts.values()))
+    parts = [f"All {total} steps are done" if done == total else f"{done} of {total} steps are done"]
+    for status, words in ((StepStatus.SKIPPED, "skipped"), (StepStatus.FAILED, "failed and was not needed")):
+        if keys := counts.get(status, []):
+            parts.append(f"{', '.join(keys[:5])} {'was ' if words == 'skipped' else ''}{words}")
+    return "; ".join(parts) + "."
 
 
 def _why_failed(unknown: list[str], failed: list[str], counts: dict[str, list[str]]) -> str:

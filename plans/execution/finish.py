@@ -115,6 +115,7 @@ def failed(attempt: Attempt, failure: Failure) -> None:
     wait = policy.wait_after(failure, attempt=attempt.number, jitter=random.random())  # noqa: S311 - spreads load only
     if wait is None:
         lifecycle.move_step(step, to=StepStatus.FAILED, error=why, finished_at=Now())
+        engine.give_way(plan, step)
         return
     engine.make_due(plan, [step], because=f"Try {attempt.number} failed: {why}", after=wait)
     trail.record(

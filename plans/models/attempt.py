@@ -32,6 +32,7 @@ class Attempt(models.Model):
     lease_until = models.DateTimeField(null=True)
     cancel_requested = models.BooleanField(default=False)
     because = models.TextField(default="", help_text="Why this try was made.")
+    input = models.JSONField(null=True, help_text="The input with its references resolved; empty: it has none.")
     failure_mode = models.CharField(max_length=16, default="")
     transient = models.BooleanField(default=False)
     error = models.TextField(default="")

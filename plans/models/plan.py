@@ -129,6 +129,7 @@ class Step(models.Model):
     waiting_for = models.TextField(default="", help_text="What a waiting step waits for, as a sentence.")
     unmet = models.PositiveIntegerField(default=0, help_text="How many steps it depends on are not completed yet.")
     token = models.PositiveIntegerField(default=0, help_text="Grows with each claim; older holders may not write.")
+    released = models.BooleanField(default=False, help_text="The steps after it were told that it is out of their way.")
     attempts_made = models.PositiveIntegerField(default=0)
     output = models.JSONField(null=True)
     summary = models.TextField(default="")

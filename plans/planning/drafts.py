@@ -27,6 +27,8 @@ class StepDraft:
     timeout_seconds: int = 600
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     idempotent: bool = False
+    when: str = ""  # a condition over earlier results; empty: always
+    on_failure: str = "stop"
     hosts: tuple[str, ...] = ()
     reason: str = ""
     service: str = ""

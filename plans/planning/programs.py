@@ -25,6 +25,8 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "retry": (dict,),
     "reason": (str,),
     "resources": (dict,),
+    "when": (str,),
+    "on_failure": (str,),
 }
 Error = dict[str, Any]
 
@@ -114,6 +116,8 @@ def _step(step: Mapping[str, Any], repositories: list[Any]) -> StepDraft:
         if tool and tool.idempotent
         else ONCE,
         idempotent=bool(tool and tool.idempotent),
+        when=step.get("when", "").strip(),
+        on_failure=step.get("on_failure", "stop"),
         hosts=hosts,
         reason=step.get("reason", "A program asked for it."),
         service=row.service if row else "",

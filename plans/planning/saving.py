@@ -96,6 +96,8 @@ def _row(draft: StepDraft, revision: Revision, index: int) -> Step:
         timeout_seconds=draft.timeout_seconds,
         retry=draft.retry.to_json(),
         idempotent=draft.idempotent,
+        when=draft.when,
+        on_failure=draft.on_failure,
         hosts=list(draft.hosts),
         reason=draft.reason,
         service=draft.service,

@@ -11,8 +11,10 @@ from typing import Any, Final
 from agents.enums import AgentType
 from agents.tools.registry import find_tool, input_errors
 from audit.canonical import storable
+from plans import references
 from plans.conf import LONGEST_TIMEOUT, MOST_STEPS
-from plans.dag import find_cycle
+from plans.dag import ancestors, find_cycle
+from plans.enums import OnFailure
 from plans.planning.drafts import PlanDraft, StepDraft
 
 KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -39,7 +41,7 @@ def errors_in(draft: PlanDraft) -> list[Error]:
             found.append(_error(["steps", place, "key"], f"Two steps have the key {step.key}."))
         keys.add(step.key)
         found += [_error(["steps", place, *item["loc"]], item["msg"]) for item in _step_errors(step)]
-    return found or _shape_errors(draft.steps)
+    return found or _shape_errors(draft.steps) or _reference_errors(draft.steps)
 
 
 def _step_errors(step: StepDraft) -> list[Error]:
@@ -53,6 +55,8 @@ def _step_errors(step: StepDraft) -> list[Error]:
     if not 1 <= step.timeout_seconds <= LONGEST_TIMEOUT:
         found.append(_error(["timeout_seconds"], f"The timeout is from 1 to {LONGEST_TIMEOUT} seconds."))
     found += text_errors(step.input, ["input"]) + text_errors(step.resources, ["resources"])
+    if step.on_failure not in OnFailure.values:
+        found.append(_error(["on_failure"], f"on_failure is one of {_list(OnFailure.values)}."))
     for name, longest in _LONGEST.items():
         found += _prose_errors(getattr(step, name), name, longest)
     labels = step.resources.get("labels", [])
@@ -62,7 +66,33 @@ def _step_errors(step: StepDraft) -> list[Error]:
     if tool is None:
         found.append(_error(["tool"], f"There is no tool called {step.tool}."))
     elif not found:
-        found += [_error(["input", *item["loc"]], item["msg"]) for item in input_errors(tool, tool_input(step))]
+        wrong = input_errors(tool, tool_input(step))
+        found += [
+            _error(["input", *item["loc"]], item["msg"]) for item in wrong if not _awaits(tool_input(step), item["loc"])
+        ]
+    return found
+
+
+def _awaits(value: Any, loc: Sequence[Any]) -> bool:
+    """Whether a place is filled by a reference: its type is only known, and checked, when the step starts."""
+    for part in loc:
+        if (isinstance(value, dict) and part in value) or (
+            isinstance(value, list) and isinstance(part, int) and part < len(value)
+        ):
+            value = value[part]
+    return references.is_template(value)
+
+
+def _reference_errors(steps: Sequence[StepDraft]) -> list[Error]:
+    """References and conditions that lead nowhere; they may read what comes before the step, however far."""
+    before = ancestors({step.key: step.depends_on for step in steps})
+    found = []
+    for place, step in enumerate(steps):
+        wrong = references.errors_in(step.input, upstream=before[step.key])
+        found += [_error(["steps", place, "input", *loc], message) for loc, message in wrong]
+        if step.when:
+            undecidable = references.condition_errors(step.when, upstream=before[step.key])
+            found += [_error(["steps", place, "when"], message) for message in undecidable]
     return found
 
 
@@ -108,7 +138,7 @@ def _budget_errors(budget: Mapping[str, Any]) -> list[Error]:
 
 
 def text_errors(value: Any, loc: list[Any], depth: int = 0) -> list[Error]:
-    """What an input may not hold: characters no database stores, numbers no hash covers, templates, endless depth."""
+    """What an input may not hold: characters no database stores, numbers no hash covers, endless depth."""
     if depth > DEEPEST:
         return [_error(loc, f"It is nested deeper than {DEEPEST} levels.")]
     if isinstance(value, str):
@@ -136,8 +166,6 @@ def _string_errors(value: str, loc: list[Any]) -> list[Error]:
         return [_error(loc, f"It is longer than {LARGEST_INPUT} characters.")]
     if storable(value) != value:
         return [_error(loc, _UNSTORABLE)]
-    if "{{" in value or "{%" in value:
-        return [_error(loc, "It holds a template ({{ … }}). Values are taken as they are written and never evaluated.")]
     return []
 
 

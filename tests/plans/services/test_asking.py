@@ -78,7 +78,7 @@ def test_an_answer_that_says_nothing_is_asked_again(db, requester, tmp_path):
     assert not Plan.objects.exists()
 
 
-@pytest.mark.parametrize("text", ["", "  \n", "x" * 1001, "a\x00", "\ud800", "{{ x }}"])
+@pytest.mark.parametrize("text", ["", "  \n", "x" * 1001, "a\x00", "\ud800"])
 def test_an_answer_that_can_not_be_kept_is_refused(db, requester, tmp_path, text):
     Homelab(tmp_path, {name: playbook("kuma") for name in ("a.yml", "b.yml")}).read()
     request = ask(requester, "Deploy kuma")
