@@ -165,7 +165,8 @@ class Installation:
             "--no-server-name",
         ]
         daphne += ["-v", "0"]  # no line for every request; what fails is logged by Django, with its trace
-        daphne += ["--websocket-max-message-size", "65536", "--websocket-max-frame-size", "65536"]
+        # The first limit holds for what we send too, and a snapshot of a large plan is long; the second for what comes.
+        daphne += ["--websocket-max-message-size", "16777216", "--websocket-max-frame-size", "65536"]
         daphne += ["--ping-interval", "20", "--ping-timeout", "30", "--application-close-timeout", "3"]
         daphne += ["chiffon_site.asgi:application"]
         address = _local_address(self._environment)

@@ -26,7 +26,7 @@ class Server:
 
     def start(self):
         command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port)]
-        command += ["--websocket-max-message-size", "65536", "--websocket-max-frame-size", "65536"]
+        command += ["--websocket-max-message-size", "16777216", "--websocket-max-frame-size", "65536"]
         command += ["--application-close-timeout", "3", "chiffon_site.asgi:application"]
         with self.log.open("ab") as file:
             self.process = subprocess.Popen(
