@@ -30,6 +30,7 @@ from plans.models import Attempt
 logger = logging.getLogger(__name__)
 RUN_ATTEMPT, RUN_JOB = "plans.run_attempt", "agents.run_job"
 _BATCH = 200
+_LOOK_AHEAD = 8  # attempts beyond the free slots that learn what they wait for without a sweep
 _PAUSE_AFTER_TROUBLE = 1.0
 Send = Callable[[str, dict[str, Any], str], None]
 
@@ -73,8 +74,11 @@ def queue_named(name: str) -> Queue:
     return Queue(name, Exchange(name, type="direct", durable=True), routing_key=name, durable=True)
 
 
-def _route_due() -> None:
-    """Choose agents for what is due and has none yet: after a wait, or when somebody has room again."""
+def _route_due(*, everything: bool = False) -> None:
+    """Choose agents for what is due and has none yet: after a wait, or when somebody has room again.
+
+    Looks no further than there is room, unless asked to: a wide plan has hundreds that wait for the same slot.
+    """
     homeless = (
         Attempt.objects.select_for_update(of=("self",), skip_locked=True)
         .select_related("step", "plan")
@@ -82,11 +86,11 @@ def _route_due() -> None:
         .filter(plan__stage__in=[Stage.APPROVED, Stage.EXECUTING])
         .order_by("-priority", "next_at", "pk")
     )
-    unrouted = 0
-    # What nobody can take must not hide what stands behind it; once nobody has room, there is no use in looking on.
-    while batch := list(homeless[unrouted : unrouted + _BATCH]):
-        unrouted += len(batch) - engine.route(batch)
-        if not fleet.has_room():
+    unrouted, size = 0, _BATCH if everything else fleet.room() + _LOOK_AHEAD
+    # What nobody can take must not hide what stands behind it.
+    while batch := list(homeless[unrouted : unrouted + size]):
+        unrouted, size = unrouted + len(batch) - engine.route(batch), _BATCH
+        if not everything and not fleet.room():
             return
 
 
@@ -139,6 +143,8 @@ def _sweep() -> None:
     services.mark_silent()
     reaper.sweep()
     jobs.reclaim()
+    with transaction.atomic(), acting(SYSTEM):
+        _route_due(everything=True)
 
 
 def _until_due() -> float:

@@ -42,11 +42,11 @@ def choose(attempts: Sequence[Attempt], *, excluded: frozenset[str]) -> list[tup
     return chosen
 
 
-def has_room() -> bool:
-    """Whether any agent that takes work has a free slot."""
+def room() -> int:
+    """How many slots are free on the agents that take work."""
     in_use = _in_use()
     awake = Agent.objects.filter(status__in=["ready", "busy"]).values_list("name", "slots")
-    return any(in_use.get(name, 0) < slots for name, slots in awake)
+    return sum(max(0, slots - in_use.get(name, 0)) for name, slots in awake)
 
 
 def _in_use() -> dict[str, int]:
