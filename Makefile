@@ -6,7 +6,7 @@ PRODUCTION := CHIFFON_DATA_DIR=/nonexistent CHIFFON_PUBLIC_URL=https://chiffon.e
   DATABASE_URL=postgres://chiffon_app:none@127.0.0.1:1/chiffon REDIS_URL=redis://127.0.0.1:1/0 \
   CHIFFON_EMAIL_URL=smtp+tls://chiffon:none@mail.example.org:587
 
-.PHONY: demo test chaos check lock browser
+.PHONY: demo test chaos check lock browser bench
 
 demo: .venv/.run-ok
 	@exec .venv/bin/chiffon up --demo
@@ -21,6 +21,10 @@ test: .venv/.dev-ok browser
 # The long soak; its seed is printed and repeats it: make chaos SECONDS=60 SEED=7
 chaos: .venv/.dev-ok
 	$(PY) -m tests.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+# Some of them, smaller: make bench W="W1 W3" SCALE=0.1
+bench: .venv/.run-ok
+	$(PY) -m bench $(W) $(if $(SCALE),--scale $(SCALE))
 
 check: .venv/.dev-ok
 	.venv/bin/ruff format --check .
