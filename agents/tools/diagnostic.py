@@ -95,7 +95,8 @@ class Sleep(_Diagnostic):
         """Wait, keeping the lease."""
         started, seconds = time.monotonic(), float(request.input["seconds"])
         if seconds > request.timeout_seconds:
-            _pause(request.timeout_seconds, context)
+            if not _pause(request.timeout_seconds, context):
+                return _STOPPED
             return WorkResult.failed(FailureMode.RESOURCE, f"Took longer than its {request.timeout_seconds:g} s.")
         if not _pause(seconds, context):
             return _STOPPED
