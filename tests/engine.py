@@ -61,6 +61,13 @@ class Engine:
             self.sent.append((UUID(arguments["attempt_id"]), arguments["token"], queue))
 
 
+def claim(pk: UUID, token: int) -> Any:
+    """An attempt, claimed; the test fails if it can not be."""
+    claimed = attempt.claim(pk, expects=token)
+    assert claimed is not None
+    return claimed
+
+
 def statuses(plan: Plan) -> dict[str, str]:
     """What each step of a plan is."""
     return dict(Step.objects.filter(plan=plan).order_by("index").values_list("key", "status"))
@@ -77,12 +84,12 @@ def tries(plan: Plan, key: str) -> list[tuple[int, str]]:
     return list(found.values_list("number", "status"))
 
 
-def together[T](*calls: Callable[[], T]) -> list[T | Exception]:
+def together(*calls: Callable[[], Any]) -> list[Any]:
     """Call all at the same moment, each on a connection of its own; what each answered or raised, in order."""
     barrier = threading.Barrier(len(calls))
     answers: list[Any] = [None] * len(calls)
 
-    def one(place: int, call: Callable[[], T]) -> None:
+    def one(place: int, call: Callable[[], Any]) -> None:
         try:
             connection.ensure_connection()
             barrier.wait(20)

@@ -196,7 +196,7 @@ class Installation:
     def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         """Read from the database, as the application's role."""
         with self.database() as link:
-            return link.execute(statement, values).fetchall()  # type: ignore[call-overload, no-any-return]
+            return link.execute(statement, values).fetchall()
 
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection[dict[str, Any]]]:
@@ -218,6 +218,7 @@ class Installation:
     def kill(self, name: str) -> int:
         """Kill a program without a word; its process id."""
         process = self.until(lambda: self.programs().get(name))
+        assert process is not None
         process.kill()
         return int(process.pid)
 

@@ -7,6 +7,7 @@ import pytest
 from agents import services
 from agents.errors import RepositoryUnreadable
 from agents.models import Offering, Playbook, PlaybookRepository
+from audit.authority import Role
 from audit.context import Actor
 from audit.errors import NotAllowed
 from audit.models import DecisionRecord
@@ -98,15 +99,15 @@ def test_a_repository_that_is_gone_keeps_what_was_known_and_says_so(tmp_path):
     row = PlaybookRepository.objects.get()
     assert (row.commit, bool(row.problem)) == (known, True)
     assert offered() == {"a.yml"}
-    assert jobs.refresh_playbooks({})["problem"]
+    assert "problem" in (jobs.refresh_playbooks({}) or {})
 
 
 def test_no_repository_at_all_is_a_sentence():
     with pytest.raises(RepositoryUnreadable, match="CHIFFON_PLAYBOOK_REPO"):
-        services.refresh_playbooks(actor=Actor.person(factories.make_user("a", factories.Role.AGENT_ADMIN)))
+        services.refresh_playbooks(actor=Actor.person(factories.make_user("a", Role.AGENT_ADMIN)))
 
 
-@pytest.mark.parametrize("role", [factories.Role.REQUESTER, factories.Role.APPROVER, factories.Role.AUDITOR])
+@pytest.mark.parametrize("role", [Role.REQUESTER, Role.APPROVER, Role.AUDITOR])
 def test_only_agent_admins_read_it_anew(tmp_path, role):
     Homelab(tmp_path, {"a.yml": playbook("kuma")})
     with pytest.raises(NotAllowed):
@@ -124,7 +125,7 @@ def test_a_plan_keeps_the_commit_it_was_made_of(tmp_path, requester):
     lab.read()
     plan = Plan.objects.get(request=request)
     assert plan.revisions.get().commit == first
-    assert Step.objects.get(plan=plan).playbook["path"] == "a.yml"
+    assert Step.objects.values_list("playbook__path", flat=True).get(plan=plan) == "a.yml"
 
 
 def test_a_very_long_path_is_planned_like_any_other(tmp_path, requester):
@@ -134,4 +135,4 @@ def test_a_very_long_path_is_planned_like_any_other(tmp_path, requester):
     path = "playbooks/" + "monitoring-of-the-whole-house/" * 3 + "deploy-kuma.yml"
     Homelab(tmp_path, {path: playbook("kuma")}).read()
     plans.submit_request(actor=Actor.person(requester), text="Deploy kuma")
-    assert Step.objects.get().playbook["path"] == path
+    assert Step.objects.values_list("playbook__path", flat=True).get() == path

@@ -2,6 +2,7 @@
 
 import functools
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -15,7 +16,7 @@ from audit.models import DecisionRecord
 from tests.engine import Engine, together
 
 pytestmark = pytest.mark.django_db
-done = []
+done: list[dict[str, Any]] = []
 
 
 @jobs.handler("test.note")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from typing import Any
 
 import psycopg
 import pytest
@@ -78,7 +79,7 @@ async def test_a_wide_plan_on_eight_processes(house, lock_waits):
         lambda: len([a for a in house.admin.get("/agents")["items"] if a["status"] in ("ready", "busy")]) == AGENTS
     )
     plan = house.written(*({"key": f"s{n}", "tool": "diagnostic.echo", "input": {"value": n}} for n in range(STEPS)))
-    seen = []
+    seen: list[dict[str, Any]] = []
     reader = asyncio.create_task(read_all(house, plan, seen))
     await asyncio.sleep(0.5)
     await asyncio.to_thread(house.approved, plan)

@@ -66,6 +66,7 @@ def test_every_policy_ends_and_never_waits_longer_than_it_says(name, attempts, f
     if attempt >= attempts or name == "none":
         assert wait is None
     else:
+        assert wait is not None
         assert timedelta() <= wait <= timedelta(seconds=longest)
     assert RetryPolicy.from_json(policy.to_json()) == policy
 

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 import pytest
 from django.db import connection
 
+from audit.authority import Role
 from audit.models import DecisionRecord
 from plans.enums import Stage
 from plans.errors import DigestMismatch
 from plans.models import Approval, Attempt, Dependency, Plan, Revision, Step
 from tests import factories
 from tests.engine import Engine, stage, statuses
-from tests.factories import Role, make_user, step
+from tests.factories import make_user, step
 from tests.plans.approval.conftest import approve
 
 pytestmark = pytest.mark.django_db

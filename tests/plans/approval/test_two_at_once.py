@@ -4,13 +4,15 @@ import functools
 
 import pytest
 
+from audit.authority import Role
+from audit.context import Actor
 from audit.models import DecisionRecord
 from plans import services
 from plans.errors import AlreadyDecided, Conflict
 from plans.models import Approval, ApprovalPolicy, Attempt
 from tests import factories
 from tests.engine import stage, together
-from tests.factories import Actor, Role, make_user
+from tests.factories import make_user
 from tests.plans.approval.conftest import approve, reject
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -5,12 +5,13 @@ import functools
 import pytest
 
 from agents.protocol import Outcome, WorkResult
+from audit.authority import Role
 from audit.models import DecisionRecord
 from plans.execution import attempt, dispatcher, finish, reaper
 from plans.models import Attempt
 from tests import factories
-from tests.engine import Engine, names, stage, statuses, together, tries
-from tests.factories import Role, make_user, step
+from tests.engine import Engine, claim, names, stage, statuses, together, tries
+from tests.factories import make_user, step
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e_03]
 DONE = WorkResult(Outcome.COMPLETED, summary="Done.")
@@ -53,7 +54,7 @@ def test_last_steps_that_end_at_once_settle_the_plan_once(approved):
     engine = Engine()
     for _ in range(10):
         plan = approved(step("a"), step("b"))
-        claims = [attempt.claim(pk, expects=token) for pk, token, _ in engine.dispatch()]
+        claims = [claim(pk, token) for pk, token, _ in engine.dispatch()]
         ends = [
             functools.partial(finish.finish, held.attempt.pk, token=held.token, result=DONE, lines=(0, ""))
             for held in claims
@@ -70,7 +71,7 @@ def test_upstreams_that_end_at_once_release_each_downstream_once(approved):
     ups = [f"u{n}" for n in range(6)]
     for _ in range(4):
         plan = approved(*(step(key) for key in ups), *(step(f"d{n}", depends_on=ups) for n in range(4)))
-        claims = [attempt.claim(pk, expects=token) for pk, token, _ in engine.dispatch()]
+        claims = [claim(pk, token) for pk, token, _ in engine.dispatch()]
         ends = [
             functools.partial(finish.finish, held.attempt.pk, token=held.token, result=DONE, lines=(0, ""))
             for held in claims
@@ -88,7 +89,7 @@ def test_a_result_against_the_end_of_its_lease_has_one_outcome(approved):
     for _ in range(10):
         plan = approved(step("a"))
         ((pk, token, _),) = engine.dispatch()
-        held = attempt.claim(pk, expects=token)
+        held = claim(pk, token)
         engine.forget_beats()
         ended, freed = together(
             functools.partial(finish.finish, pk, token=held.token, result=DONE, lines=(0, "")),

@@ -1,6 +1,7 @@
 """The tables of legal moves are the only ones: Python and PostgreSQL know the same."""
 
 import itertools
+from typing import Any
 
 import pytest
 from django.db import ProgrammingError, transaction
@@ -58,7 +59,7 @@ def a_job(requester, status):
     return Job.objects.create(kind="test", status=status)
 
 
-LIFECYCLES = {
+LIFECYCLES: dict[str, Any] = {
     "plan": (a_plan, "stage", Stage, STAGE_TRANSITIONS),
     "step": (a_step, "status", StepStatus, STEP_TRANSITIONS),
     "attempt": (an_attempt, "status", AttemptStatus, ATTEMPT_TRANSITIONS),

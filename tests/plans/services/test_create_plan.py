@@ -1,6 +1,7 @@
 """A plan written by a program: taken whole or refused whole, with the place of each error."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_a_plan_is_digested_and_waits_for_approval(create):
 
 
 def deep(levels):
-    value = "end"
+    value: Any = "end"
     for _ in range(levels):
         value = [value]
     return value
@@ -119,7 +120,7 @@ def deep(levels):
 def test_a_bad_step_is_refused_with_its_place_and_nothing_is_saved(create, bad, loc, said):
     with pytest.raises(InvalidPlan) as refused:
         create(step("first"), bad)
-    places = [error["loc"] for error in refused.value.errors]
+    places: list[Any] = [error["loc"] for error in refused.value.errors]
     assert any(place[: 2 + len(loc)] == ["steps", 1, *loc] for place in places), refused.value.errors
     assert said in " ".join(str(error["msg"]) for error in refused.value.errors)
     assert not Plan.objects.exists()
