@@ -137,6 +137,11 @@ class PlaybookPage:
     undo: Playbook | None
     variables: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def says_of_variables(self) -> bool:
+        """Whether the playbook says of any variable what it is for."""
+        return any(variable.get("description") for variable in self.variables)
+
 
 def fleet() -> Fleet:
     """Every agent, with the attempts it holds."""

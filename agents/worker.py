@@ -9,11 +9,13 @@ import re
 import signal
 import socket
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any, Final
 
 import psutil
 from celery import Celery, signals
+from celery.platforms import SecurityWarning
 from celery.worker import state
 from django.db import DatabaseError, connection
 from kombu import Exchange, Queue
@@ -69,6 +71,8 @@ def run_agent(
 
 def consume(app: Celery, *, queue: str, name: str, slots: int, heart: _Heart | None = None) -> int:
     """Consume one queue with a pool of processes until told to stop; the exit code."""
+    # In a container root is often the only account, and what a step may do is for the host to say, not for each log.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     signals.worker_process_init.connect(_die_with_parent, weak=False)
     if heart:
         signals.worker_ready.connect(heart.start, weak=False)

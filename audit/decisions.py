@@ -33,12 +33,12 @@ DECISIONS: Final[Mapping[str, DecisionType]] = _table(
     # Requests
     _d("request.received", "{actor} asked: “{text}”", "text", icon="ask", tone="you"),
     _d("request.refused", "A request of {actor} was not taken: {reason}", "code", icon="rejected"),
-    _d("request.decomposed", "{decomposer} read {count} pieces of work", "decomposer", "count", icon="plan"),
+    _d("request.decomposed", "Pieces of work found by {decomposer}: {count}", "decomposer", "count", icon="plan"),
     _d("request.clarification_asked", "Chiffon asked: “{question}”", "question", icon="ask", tone="you"),
     _d("request.answered", "{actor} answered: “{text}”", "text", icon="ask", tone="you"),
     _d("request.out_of_scope", "Nothing that can be asked for matches the request", icon="rejected"),
     # Plans
-    _d("plan.created", "Plan {number} was drafted, {steps} steps", "number", "steps", icon="plan"),
+    _d("plan.created", "Plan {number} was drafted, steps: {steps}", "number", "steps", icon="plan"),
     _d("plan.refused", "A plan was not taken: {reason}", "errors", icon="rejected"),
     _d("plan.revised", "Revision {revision} was made: {reason}", "revision", icon="diff"),
     _d("plan.stage_changed", "Plan went from {was} to {now}: {reason}", "was", "now", icon="plan"),

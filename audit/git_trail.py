@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,14 @@ class TaskCommit:
     author: str
     subject: str
     text: str
+
+    @property
+    def moment(self) -> datetime | None:
+        """When it was committed; None if git says something else than a time."""
+        try:
+            return datetime.fromisoformat(self.at)
+        except ValueError:
+            return None
 
     @property
     def content(self) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.urls import NoReverseMatch, reverse
 
 
@@ -52,6 +53,7 @@ TraceFinder = Callable[[UUID], TraceSubject | None]
 TaskFinder = Callable[[UUID], TaskRow | None]
 
 _builders: Final[dict[str, Builder]] = {}
+_labels: Final[dict[str, Mapping[str, str]]] = {}
 _trace_finders: Final[list[TraceFinder]] = []
 _task_finders: Final[list[TaskFinder]] = []
 
@@ -59,6 +61,16 @@ _task_finders: Final[list[TaskFinder]] = []
 def register_kind(kind: str, builder: Builder) -> None:
     """Say how subjects of this kind are named and found. The last registration of a kind counts."""
     _builders[kind] = builder
+
+
+def register_labels(type_: str, labels: Mapping[str, str]) -> None:
+    """Say how people read the states that records of this type hold, such as "awaiting approval" for pending_approval."""
+    _labels[type_] = labels
+
+
+def labels_of(type_: str) -> Mapping[str, str]:
+    """How people read the states in records of this type; what is absent is read as it is written."""
+    return _labels.get(type_, {})
 
 
 def register_trace_finder(finder: TraceFinder) -> None:
@@ -132,4 +144,10 @@ def register_own_kinds() -> None:
     register_kind("task", _paged("audit:task", "task {}"))
     register_kind("trace", _paged("audit:trace", "trace {}"))
     register_kind("commit", lambda ids: {id_: Link(f"commit {id_[:12]}") for id_ in ids})
-    register_kind("person", lambda ids: {id_: Link(id_) for id_ in ids})
+    register_kind("person", _people)
+
+
+def _people(ids: Collection[str]) -> Mapping[str, Link]:
+    """People by their full name; who has none, or is not there any more, by the name they signed in with."""
+    found = {user.get_username(): user.get_full_name() for user in get_user_model().objects.filter(username__in=ids)}
+    return {id_: Link(found.get(id_) or id_) for id_ in ids}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -33,6 +33,7 @@ class Tale:
     tone: str
     subject: Link | None
     plan: Link | None
+    who: str
     gap: timedelta | None
     proof: Proof
 
@@ -50,21 +51,24 @@ def tell(records: Sequence[DecisionRecord], *, gaps: bool = False) -> list[Tale]
     known = links.links_for(
         [(record.subject_kind, record.subject_id) for record in records]
         + [("plan", str(record.plan_id)) for record in records if record.plan_id]
+        + [("person", record.actor) for record in records if record.actor_kind == "person"]
     )
     told = []
     before: DecisionRecord | None = None
     for record in records:
         subject = known.get((record.subject_kind, record.subject_id))
         type_ = DECISIONS.get(record.type)
+        who = _who(record, known.get(("person", record.actor)))
         waited: timedelta | None = record.at - before.at if gaps and before else None
         told.append(
             Tale(
                 record=record,
-                said=_said(record, subject),
+                said=_said(record, subject, who),
                 icon=type_.icon if type_ else "unknown",
                 tone=type_.tone if type_ else "idle",
                 subject=subject,
                 plan=known.get(("plan", str(record.plan_id))) if record.plan_id else None,
+                who=who,
                 gap=waited if waited is not None and waited >= GAP else None,
                 proof=check_record(record),
             )
@@ -73,24 +77,32 @@ def tell(records: Sequence[DecisionRecord], *, gaps: bool = False) -> list[Tale]
     return told
 
 
-def _said(record: DecisionRecord, subject: Link | None) -> SafeString:
+def _who(record: DecisionRecord, person: Link | None) -> str:
+    if record.actor_kind == "system":
+        return "Chiffon"
+    return person.text if person and record.actor_kind == "person" else record.actor
+
+
+def _said(record: DecisionRecord, subject: Link | None, who: str) -> SafeString:
+    labels = links.labels_of(record.type)
     text = sentence(
         record.type,
         actor=_WHO,
         subject=subject.text if subject else record.subject_id,
         reason=record.reason.replace(_WHO, ""),
-        facts={name: _fact(value) for name, value in record.metadata.items()},
+        facts={name: _fact(value, labels) for name, value in record.metadata.items()},
     )
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-    who = "Chiffon" if record.actor_kind == "system" else record.actor
-    bold = format_html("<strong>{}</strong>", who)
+    # The name that signed in is the proof's; a full name is how colleagues know each other.
+    known_as = format_html(' title="{}"', record.actor) if who not in (record.actor, "Chiffon") else ""
+    bold = format_html("<strong{}>{}</strong>", known_as, who)
     return mark_safe(bold.join(conditional_escape(part) for part in text.split(_WHO)))  # noqa: S308 - every part is escaped
 
 
-def _fact(value: object) -> object:
+def _fact(value: object, labels: Mapping[str, str]) -> object:
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
     if not isinstance(value, str):
         return value
     # A commit or digest is recognised by its beginning; the record's own page shows all of it.
-    return value[:12] if _HASH.fullmatch(value) else value.replace(_WHO, "")
+    return value[:12] if _HASH.fullmatch(value) else labels.get(value, value).replace(_WHO, "")

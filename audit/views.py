@@ -174,7 +174,7 @@ def _people(tales: list[Tale]) -> list[tuple[str, int, str]]:
     verbs: dict[str, dict[str, None]] = {}
     for tale in tales:
         if tale.is_by_person:
-            who = tale.record.actor
+            who = tale.who
             count[who] += 1
             verbs.setdefault(who, {})[tale.record.type.split(".")[1].replace("_", " ")] = None
     return [(who, number, ", ".join(verbs[who])) for who, number in count.most_common()]

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from audit import links
 from audit.links import Link, TaskRow, TraceSubject, page, uuids
+from plans.enums import Stage
 from plans.models import Approval, ApprovalPolicy, Attempt, Plan, Request, Revision, Step
 
 
@@ -22,6 +23,7 @@ def register() -> None:
     links.register_kind("approval", _approvals)
     links.register_kind("policy", _policies)
     links.register_kind("session", _sessions)
+    links.register_labels("plan.stage_changed", {stage.value: stage.label.lower() for stage in Stage})
     links.register_trace_finder(_trace)
     links.register_task_finder(_task)
 

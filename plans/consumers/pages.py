@@ -253,7 +253,7 @@ def render_run(plan_id: UUID, actor: Actor, attempt_id: UUID | None, step: str) 
     request = _request(actor, reverse("plans:run", args=[plan.number]))
     names = list(RUN_PARTIALS)
     if shown is not None and run.attempt is not None and run.attempt.pk == shown.pk:
-        names.append("log_foot")
+        names += ["log_state", "log_foot"]
     return {name: render_to_string(f"plans/run.html#{name}", {"run": run}, request) for name in names}
 
 

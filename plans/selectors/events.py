@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from plans.enums import EventType, Stage, StepStatus
 from plans.looks import LOOKS
 from plans.models import Event
+
+_ENDINGS: Final = (EventType.TOOL_COMPLETED, EventType.OUTPUT_END, EventType.AGENT_COMPLETED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +24,31 @@ class EventView:
     detail: str = ""
 
 
-def event_views(events: Iterable[Event]) -> list[EventView]:
-    """Events as people read them."""
-    return [_view(event) for event in events]
+def event_views(events: Sequence[Event]) -> list[EventView]:
+    """Events as people read them, the newest first as they were given.
+
+    That a step is ready, runs and was begun by an agent is one row, and so is everything that is said when it ends:
+    the row of the last of them, with what the others knew.
+    """
+    views: list[EventView] = []
+    heads: dict[str, int] = {}  # by step, the row that may tell what came just before as well
+    for event in events:
+        row = heads.get(event.step_key)
+        if row is not None and _tells(views[row].event, event):
+            views[row] = replace(views[row], detail=views[row].detail or _text(event.data, "summary"))
+            continue
+        if event.step_key:
+            heads[event.step_key] = len(views)
+        views.append(_view(event))
+    return views
+
+
+def _tells(head: Event, event: Event) -> bool:
+    """Whether a newer row of the same step says this too: how it ended, or that it began."""
+    if head.type == EventType.AGENT_STARTED:
+        return event.type == EventType.STEP_CHANGED and event.data.get("now") in (StepStatus.READY, StepStatus.RUNNING)
+    left = head.type == EventType.STEP_CHANGED and head.data.get("was") == StepStatus.RUNNING
+    return left and event.type in _ENDINGS
 
 
 def _view(event: Event) -> EventView:

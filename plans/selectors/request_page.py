@@ -11,6 +11,8 @@ from plans.enums import RequestStatus, Stage
 from plans.models import Message, Plan, Request
 from plans.words import Coverage, cover, spans_of
 
+_CERTAIN = 95  # percent
+_LIKELY = 80
 _DECOMPOSERS = {"catalogue": "catalogue matcher, no language model"}
 
 
@@ -29,7 +31,14 @@ class Subtask:
     @property
     def sure(self) -> bool:
         """Whether it was understood without doubt."""
-        return self.confidence >= 80 and not self.questioned
+        return self.confidence >= _LIKELY and not self.questioned
+
+    @property
+    def certainty(self) -> str:
+        """How sure Chiffon is that this is what was meant, as a word."""
+        if self.questioned:
+            return "Needs an answer"
+        return "Certain" if self.confidence >= _CERTAIN else "Likely" if self.sure else "Unsure"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from plans.selectors.steps import graph_of
 
 STEPS_SHOWN = 40
 BARS_SHOWN = 24
-EVENTS_SHOWN = 40
+EVENTS_READ = 60
+EVENTS_SHOWN = 16  # rows; several events may share one
 _ATTENTION = {
     StepStatus.FAILED: 0,
     StepStatus.UNKNOWN: 0,
@@ -158,7 +159,7 @@ def run_page(
         bars=bars,
         now_x=now_x,
         ends=ends,
-        events=event_views(_latest_events(plan.pk)),
+        events=event_views(_latest_events(plan.pk))[:EVENTS_SHOWN],
         chosen=chosen,
         attempts=attempts,
         window=window,
@@ -198,7 +199,7 @@ def _held(facts: list[dict[str, Any]], upstream: dict[str, list[str]], stuck: se
 
 
 def _latest_events(plan_id: UUID) -> list[Event]:
-    return list(Event.objects.filter(plan_id=plan_id).order_by("-xid", "-id")[:EVENTS_SHOWN])
+    return list(Event.objects.filter(plan_id=plan_id).order_by("-xid", "-id")[:EVENTS_READ])
 
 
 def _time(plan: Plan) -> tuple[list[Bar], float | None, tuple[datetime, datetime] | None]:

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -145,6 +146,19 @@ def test_a_task_shows_its_row_its_records_and_that_git_has_nothing_yet(reader, s
     assert "Deploy Kuma, plan" in page
     assert "forge-01 began try 1 of deploy" in page
     assert "Not in git yet" in page
+
+
+def test_people_are_told_by_their_full_name_and_stages_by_their_word(reader, story, approver):
+    get_user_model().objects.filter(pk=approver.pk).update(first_name="Priya", last_name="<Raman>")
+    was, now = "draft", "pending_approval"
+    record("plan.stage_changed", actor=Actor.person(approver), subject=("plan", story.plan.pk), was=was, now=now)
+    record("person.signed_in", actor=Actor("person", "who-left"), subject=("person", "who-left"))
+    response = reader.get("/audit/")
+    assert "Priya &lt;Raman&gt; approved revision 1" in text_of(response)
+    assert f'<strong title="{approver.username}">Priya &lt;Raman&gt;</strong>' in response.content.decode()
+    assert "Plan went from draft to awaiting approval" in text_of(response)
+    assert "who-left signed in" in text_of(response)
+    assert "Priya &lt;Raman&gt;" in text_of(reader.get(f"/audit/traces/{story.plan.trace_id}/"))
 
 
 @pytest.mark.e2e_04

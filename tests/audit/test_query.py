@@ -188,7 +188,7 @@ def test_subjects_lead_to_their_pages_at_one_query_per_kind(story, requester, ap
         ("plan", str(uuid7())),
         ("dragon", "1"),
     ]
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         known = links.links_for(wanted)
     assert known["plan", str(story.plan.pk)] == links.Link(f"Plan {story.plan.number}", f"/plans/{story.plan.number}/")
     assert known["step", str(other.step.pk)].url == f"/audit/tasks/{other.step.pk}/"

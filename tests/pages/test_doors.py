@@ -126,3 +126,10 @@ def test_too_many_wrong_tries_pause_signing_in_and_say_so(browse, requester, fre
     answers = [door.post("/accounts/login/", {"login": "requester", "password": "no"}) for _ in range(7)]
     assert answers[-1].status_code in (200, 429)
     assert "running plans go on" in answers[-1].text
+
+
+def test_only_a_demo_speaks_of_its_accounts_when_one_signs_in(browse, db, settings, tmp_path):
+    settings.CHIFFON_DATA_DIR = tmp_path
+    assert "Demo accounts" not in browse().get(reverse("account_login")).text
+    (tmp_path / "demo-accounts.json").write_text("{}")
+    assert "Demo accounts" in browse().get(reverse("account_login")).text

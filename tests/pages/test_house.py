@@ -149,3 +149,27 @@ def test_the_api_makes_its_own_answers(rf):
 
 def test_what_was_not_anticipated_is_left_to_the_log():
     assert problem_of(ZeroDivisionError()) is None
+
+
+def test_an_agent_that_works_needs_no_reason_and_one_that_does_not_has_it(browse, requester):
+    agent = factories.make_agent("forge-01", status_reason="It sent a heartbeat.")
+    address = reverse("agents:agent", args=["forge-01"])
+    assert "It sent a heartbeat." not in browse(requester).get(address).text
+    Agent.objects.filter(pk=agent.pk).update(status="maintenance", status_reason="New disk.")
+    assert "New disk." in browse(requester).get(address).text
+
+
+def test_what_variables_are_for_is_shown_where_the_playbook_says_it(browse, requester, catalogue):
+    playbook = Playbook.objects.get(path="kuma-deploy.yml")
+    address = reverse("agents:playbook", args=[playbook.pk])
+    variable = {"name": "kuma_port", "type": "int", "required": False, "default": 3001}
+    for described, shown in (({}, False), ({"description": "Where Kuma listens."}, True)):
+        playbook.details["variables"] = [variable | described]
+        playbook.save(update_fields=["details"])
+        page = browse(requester).get(address).text
+        assert ('<th scope="col">Says</th>' in page) is shown
+        assert ("Where Kuma listens." in page) is shown
+
+
+def test_the_glance_of_an_empty_inbox_has_its_place_for_what_comes(browse, approver):
+    assert '<aside id="glance" hidden></aside>' in browse(approver).get(reverse("plans:inbox")).text

@@ -115,3 +115,24 @@ def test_without_playbooks_the_answer_says_so(browse, requester, db):
     page = browse(requester).get(ask(browse(requester), "deploy kuma")["Location"]).text
     assert "This could not be planned" in page
     assert "No playbooks are known yet" in page
+
+
+def test_how_sure_chiffon_is_comes_as_a_word(browse, requester, catalogue):
+    page = browse(requester).get(ask(browse(requester), SENTENCE)["Location"]).text
+    assert "Certain" in page
+    assert "% match" in page
+    assert "% sure" not in page
+
+
+def test_a_question_without_options_asks_for_own_words_only(browse, requester):
+    question = {"key": "port", "question": "Which port?", "options": [], "about": "port"}
+    asked = Request.objects.create(
+        session=Session.objects.create(owner=requester),
+        requester=requester,
+        text="deploy it",
+        decomposition={"subtasks": [], "ambiguities": [question]},
+    )
+    Request.objects.filter(pk=asked.pk).update(status="needs_clarification")
+    page = browse(requester).get(reverse("plans:request", args=[asked.pk])).text
+    assert "Answer in your own words, below." in page
+    assert "You may also answer" not in page

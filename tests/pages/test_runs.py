@@ -4,7 +4,7 @@ import pytest
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from audit.context import Actor
+from audit.context import SYSTEM, Actor
 from plans.enums import EventType
 from plans.models import Attempt, Event, Plan, Step
 from plans.selectors import run_page
@@ -106,7 +106,7 @@ def test_the_parts_that_are_pushed_are_those_of_the_first_paint(browse, requeste
     request = rf.get(reverse("plans:run", args=[failed_run.number]))
     request.user = requester
     shown = {"run": run_page(failed_run, Actor.person(requester))}
-    for name in ("head", "callout", "steps", "time", "result", "log_foot"):
+    for name in ("head", "callout", "steps", "time", "result", "log_state", "log_foot"):
         part = render_to_string(f"plans/run.html#{name}", shown, request)
         assert part.count("<time") or part in page
         assert f'id="{name.replace("_", "-")}"' in part
@@ -123,3 +123,34 @@ def test_a_run_of_many_steps_lists_those_that_need_eyes(browse, requester, appro
 def test_a_plan_that_never_ran_has_a_quiet_run_page(browse, requester, pending):
     page = run(browse(requester), pending)
     assert "Nothing runs before the plan is approved." in page
+
+
+def test_what_an_agent_does_is_told_once_the_newest_first(failed_run):
+    Event.objects.filter(plan_id=failed_run.pk).delete()
+    for kind, data in (
+        ("step_changed", {"was": "pending", "now": "ready"}),
+        ("step_changed", {"was": "ready", "now": "running"}),
+        ("agent_started", {"agent": "forge-01", "attempt": 1}),
+        ("agent_thinking", {"text": "Exports the commit."}),
+        ("tool_completed", {"tool": "ansible.playbook", "summary": "5 of 10 tasks changed something on 1 host."}),
+        ("output_end", {"count": 42}),
+        ("agent_completed", {"outcome": "completed", "summary": "5 of 10 tasks changed something on 1 host."}),
+        ("step_changed", {"was": "running", "now": "completed"}),
+    ):
+        Event.objects.create(plan_id=failed_run.pk, type=kind, step_key="one", data=data)
+    Event.objects.create(plan_id=failed_run.pk, type="step_changed", step_key="two", data={"now": "ready"})
+    told = [(view.text, view.detail) for view in run_page(failed_run, SYSTEM).events]
+    assert told == [
+        ("two is ready", ""),
+        ("one is completed", "5 of 10 tasks changed something on 1 host."),
+        ("Exports the commit.", ""),
+        ("forge-01 began one", "try 1"),
+    ]
+
+
+def test_why_a_plan_stands_where_it_does_is_said_unless_it_simply_runs(browse, requester, approver):
+    plan = factories.approve(factories.make_plan(requester, [factories.step("one")]), approver)
+    Plan.objects.filter(pk=plan.pk).update(stage_reason="Told why.")
+    assert "Told why." in run(browse(requester), plan)
+    Plan.objects.filter(pk=plan.pk).update(stage="executing")
+    assert "Told why." not in run(browse(requester), plan)
