@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,6 +95,7 @@ def _one(name: str, bench: Bench) -> Result:
             work.warm_up()
         result = WORKLOADS[name](bench)
     except Exception as error:  # whatever it was, the other workloads are still worth measuring
+        traceback.print_exc()
         why = f"{type(error).__name__}: {error}"
         return Result(name, "could not be measured", {"error": why, **facts}, (("because", why),))
     took = round(time.monotonic() - began, 1)

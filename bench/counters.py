@@ -24,20 +24,25 @@ class Cost:
     """What the whole server did between two looks."""
 
     wal_bytes: int
+    page_images: int  # whole pages in the WAL, one for each page touched first after a checkpoint: 8 KiB at most
     write_transactions: int
 
     def __sub__(self, other: Cost) -> Cost:
-        return Cost(self.wal_bytes - other.wal_bytes, self.write_transactions - other.write_transactions)
+        return Cost(
+            self.wal_bytes - other.wal_bytes,
+            self.page_images - other.page_images,
+            self.write_transactions - other.write_transactions,
+        )
 
 
 def look(link: psycopg.Connection[dict[str, Any]]) -> Cost:
     """The counters now. A transaction that writes takes a number, so the next number counts those that wrote."""
     row = link.execute(
         "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint AS wal, "
-        "pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xid"
+        "pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xid, (SELECT wal_fpi FROM pg_stat_wal) AS images"
     ).fetchone()
     assert row is not None
-    return Cost(row["wal"], row["xid"])
+    return Cost(row["wal"], row["images"], row["xid"])
 
 
 @dataclass(slots=True)

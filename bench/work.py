@@ -95,7 +95,7 @@ def ended(plans: Sequence[tuple[UUID, str]], *, every: float = 0.1) -> float:
         time.sleep(every)
 
 
-def settled(seconds: float = 60) -> None:
+def settled(seconds: float = 300) -> None:
     """Wait until nothing is left to do behind the plans: every finished step is in git, no job is due.
 
     Raises BenchError if that takes too long.

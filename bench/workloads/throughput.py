@@ -47,7 +47,10 @@ def w1(bench: Bench) -> Result:
                 f"{fields['statements_per_step']:.1f}, of them BEGIN, COMMIT and the like "
                 f"{fields['control_statements_per_step']:.1f}",
             ),
-            ("WAL per step", f"{fields['wal_kib_per_step']:.2f} KiB"),
+            (
+                "WAL per step",
+                f"{fields['wal_kib_per_step']:.2f} KiB, {fields['page_images_per_step']:.2f} whole pages among it",
+            ),
         ),
     )
 
@@ -124,6 +127,7 @@ def _counted(bench: Bench, count: int, length: int) -> dict[str, float]:
         "statements_per_step": counted.of_processes() / steps,
         "control_statements_per_step": control / steps,
         "wal_kib_per_step": cost.wal_bytes / 1024 / steps,
+        "page_images_per_step": cost.page_images / steps,
     }
 
 
