@@ -57,6 +57,7 @@ DECISIONS: Final[Mapping[str, DecisionType]] = _table(
     # Steps and attempts
     _d("step.routed", "{step} goes to {agent}: {reason}", "step", "agent", icon="agent"),
     _d("step.retried", "{actor} asked for another try of {step}: {reason}", "step", icon="retry", tone="you"),
+    _d("step.skipped", "{actor} skipped {step}: {reason}", "step", icon="skip", tone="you"),
     _d("step.blocked", "{step} does not start: {reason}", "step", icon="pause", tone="warn"),
     _d(
         "attempt.started",

@@ -113,6 +113,52 @@ def retry_step(
     return tell_plan(_plan(plan))
 
 
+@plans.post("/{id}/steps/{key}/skip", response=schemas.PlanTold, operation_id="skip_step", summary="Leave a step out")
+def skip_step(request: HttpRequest, id: Path[str], key: Path[str], body: schemas.ReasonNeeded) -> dict[str, Any]:
+    """With a reason, and with the right to approve: it changes what was approved. Later steps go on without its result."""
+    plan = _to_decide(id)
+    services.skip_step(actor=caller(), plan_id=plan, key=key, reason=body.reason)
+    return tell_plan(_plan(plan))
+
+
+@plans.post("/{id}/cancel", response=schemas.PlanTold, operation_id="cancel_plan", summary="Cancel a plan")
+def cancel_plan(request: HttpRequest, id: Path[str], body: schemas.ReasonNeeded) -> dict[str, Any]:
+    """Nothing new starts, what runs is asked to stop and then made to. It is `cancelled` once the last step has ended."""
+    plan = _to_decide(id)
+    services.cancel_plan(actor=caller(), plan_id=plan, reason=body.reason)
+    return tell_plan(_plan(plan))
+
+
+@plans.post("/{id}/pause", response=schemas.PlanTold, operation_id="pause_plan", summary="Start nothing new")
+def pause_plan(
+    request: HttpRequest, id: Path[str], body: schemas.ReasonGiven = schemas.ReasonGiven()
+) -> dict[str, Any]:
+    """What runs now runs to its end."""
+    plan = _to_decide(id)
+    services.pause_plan(actor=caller(), plan_id=plan, reason=body.reason)
+    return tell_plan(_plan(plan))
+
+
+@plans.post("/{id}/resume", response=schemas.PlanTold, operation_id="resume_plan", summary="Let a paused plan go on")
+def resume_plan(
+    request: HttpRequest, id: Path[str], body: schemas.ReasonGiven = schemas.ReasonGiven()
+) -> dict[str, Any]:
+    """From where it was paused."""
+    plan = _to_decide(id)
+    services.resume_plan(actor=caller(), plan_id=plan, reason=body.reason)
+    return tell_plan(_plan(plan))
+
+
+@plans.post("/{id}/retry", response=schemas.PlanTold, operation_id="retry_plan", summary="Go on where a plan failed")
+def retry_plan(
+    request: HttpRequest, id: Path[str], body: schemas.ReasonGiven = schemas.ReasonGiven()
+) -> dict[str, Any]:
+    """Every failed step, and every one whose outcome is unknown, gets another try under the same digest."""
+    plan = _to_decide(id)
+    services.retry_plan(actor=caller(), plan_id=plan, reason=body.reason)
+    return tell_plan(_plan(plan))
+
+
 @plans.get(
     "/{id}/events", response=schemas.EventsTold, operation_id="list_events", summary="What happened after a cursor"
 )

@@ -77,6 +77,12 @@ class ReasonGiven(Given):
     reason: Remark = ""
 
 
+class ReasonNeeded(Given):
+    """Why; it is kept in the trail."""
+
+    reason: Remark
+
+
 class RequestFilters(Schema):
     """Which requests."""
 

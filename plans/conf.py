@@ -8,6 +8,7 @@ LEASE_SECONDS: Final = 30  # a holder that is silent this long has lost its atte
 BEAT_SECONDS: Final = 8  # three beats fit into a lease, one may be lost
 UNCLAIMED_SECONDS: Final = 10  # a message nobody took is sent again, to another agent if there is one
 SWEEP_SECONDS: Final = 5  # how often a dispatcher looks by itself, in case a notification was lost
+LOOK_SECONDS: Final = 0.5  # how often a running attempt looks whether it was asked to stop
 LINES_PER_FLUSH: Final = 200
 FLUSH_SECONDS: Final = 0.08
 LONGEST_TEXT: Final = 4_000  # characters of a request

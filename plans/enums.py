@@ -100,4 +100,5 @@ class EventType(TextChoices):
 
 
 FINAL_STAGES = frozenset({Stage.COMPLETED, Stage.CANCELLED, Stage.REJECTED, Stage.EXPIRED})
+LIVE_ATTEMPTS = (AttemptStatus.DUE, AttemptStatus.SENT, AttemptStatus.RUNNING)
 DECIDED_STEPS = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED})

@@ -40,6 +40,24 @@ class RetryForm(forms.Form):
     )
 
 
+class ReasonForm(forms.Form):
+    """Why a plan or a step is steered."""
+
+    reason = forms.CharField(
+        label="Why",
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 2, "autofocus": True}),
+        help_text="It stays in the trail, with your name.",
+        error_messages={"required": "Say why: the people who asked and approved read this."},
+    )
+
+    def __init__(self, data: Any = None, *, needed: bool) -> None:
+        super().__init__(data)
+        self.fields["reason"].required = needed
+        if not needed:
+            self.fields["reason"].help_text = "Optional; it stays in the trail."
+
+
 class PolicyForm(forms.Form):
     """The next version of the approval policy."""
 

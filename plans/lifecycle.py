@@ -53,6 +53,17 @@ def transition(plan: Plan, *, to: Stage, because: str) -> None:
     transaction.on_commit(live.announce_inbox)
 
 
+def possible_stages(plan: Plan) -> frozenset[Stage]:
+    """The stages a plan can move to from where it is."""
+    return STAGE_TRANSITIONS.get(Stage(plan.stage), frozenset())
+
+
+def emit_stopping(plan: Plan, because: str, running: int) -> None:
+    """Tell the readers that a plan is being cancelled and still waits for its running steps."""
+    data = {"was": str(plan.stage), "now": str(plan.stage), "reason": because, "stopping": running}
+    emit(plan.pk, EventType.STAGE_CHANGED, data)
+
+
 @requires_transaction
 def move_step(step: Step, *, to: StepStatus, waiting_for: str = "", **fields: Any) -> None:
     """Move a step and tell the readers; `fields` are set with it.

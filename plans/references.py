@@ -63,7 +63,7 @@ def errors_in(
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, item in pairs:
         if is_template(name):
-            found.append(((*loc, name[:80]), f"The name {name[:80]!r} holds a reference; only values may."))
+            found.append(((*loc, str(name)[:80]), f"The name {str(name)[:80]!r} holds a reference; only values may."))
         found += errors_in(item, upstream=upstream, fan_out=fan_out, loc=(*loc, name))
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, path, register_converter
 from django.urls.converters import IntConverter
 
-from plans.views import inbox, plans, policy, requests, runs, shell
+from plans.views import inbox, plans, policy, requests, runs, shell, steering
 
 
 class NumberConverter(IntConverter):
@@ -27,6 +27,10 @@ urlpatterns: list[URLPattern] = [
     path("plans/<number:number>/run/", runs.run, name="run"),
     path("plans/<number:number>/approve/", plans.approve, name="approve"),
     path("plans/<number:number>/reject/", plans.reject, name="reject"),
+    path("plans/<number:number>/cancel/", steering.cancel, name="cancel"),
+    path("plans/<number:number>/pause/", steering.pause, name="pause"),
+    path("plans/<number:number>/resume/", steering.resume, name="resume"),
+    path("plans/<number:number>/steps/<str:key>/skip/", steering.skip, name="skip_step"),
     path("plans/<number:number>/steps/<str:key>/retry/", runs.retry_step, name="retry_step"),
     path("policy/", policy.policy, name="policy"),
     path("theme/", shell.theme, name="theme"),

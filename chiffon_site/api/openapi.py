@@ -50,7 +50,17 @@ ANYWHERE: Final = {
 WRITING: Final = {409: "It could be taken, but not in the state things are in"}
 # What a token needs for each operation, for the document; the endpoints ask audit.authority, and a test compares the two.
 SCOPES: Final = {
-    "requests:write": ("submit_request", "answer_request", "create_plan", "retry_step", "chat"),
+    "requests:write": (
+        "submit_request",
+        "answer_request",
+        "create_plan",
+        "cancel_plan",
+        "pause_plan",
+        "resume_plan",
+        "retry_plan",
+        "retry_step",
+        "chat",
+    ),
     "plans:read": (
         "list_requests",
         "get_request",
@@ -65,7 +75,7 @@ SCOPES: Final = {
         "list_playbooks",
         "get_playbook",
     ),
-    "plans:approve": ("approve_plan", "reject_plan", "chat_approve"),
+    "plans:approve": ("approve_plan", "reject_plan", "skip_step", "chat_approve"),
     "agents:manage": ("drain_agent", "set_maintenance", "activate_agent"),
     "playbooks:write": ("refresh_playbooks",),
     "audit:read": ("list_records", "get_task", "chat_task"),

@@ -19,7 +19,7 @@ from agents.conf import DUE_CHANNEL
 from audit import trail
 from audit.trail import requires_transaction
 from plans import lifecycle, references
-from plans.enums import DECIDED_STEPS, OnFailure, Stage, StepStatus
+from plans.enums import DECIDED_STEPS, LIVE_ATTEMPTS, OnFailure, Stage, StepStatus
 from plans.execution import fleet
 from plans.models import Attempt, Dependency, Plan, Step
 
@@ -179,9 +179,12 @@ def scope_of(step: Step) -> dict[str, Any]:
 def settle(plan: Plan) -> bool:
     """End an executing plan in which nothing runs or can start any more. Whether it ended."""
     steps = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number)
-    live = Attempt.objects.filter(plan=plan, status__in=["due", "sent", "running"])
+    live = Attempt.objects.filter(plan=plan, status__in=LIVE_ATTEMPTS)
     if live.exists():
         return False
+    if plan.cancel_reason:
+        lifecycle.transition(plan, to=Stage.CANCELLED, because=plan.cancel_reason)
+        return True
     counts: dict[str, list[str]] = {}
     for key, status in steps.order_by("index").values_list("key", "status"):
         counts.setdefault(status, []).append(key)

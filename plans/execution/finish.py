@@ -113,7 +113,7 @@ def failed(attempt: Attempt, failure: Failure) -> None:
     step, plan, why = attempt.step, attempt.plan, redact(storable(failure.message))
     policy = RetryPolicy.from_json(step.retry)
     wait = policy.wait_after(failure, attempt=attempt.number, jitter=random.random())  # noqa: S311 - spreads load only
-    if wait is None:
+    if wait is None or plan.cancel_reason:
         lifecycle.move_step(step, to=StepStatus.FAILED, error=why, finished_at=Now())
         engine.give_way(plan, step)
         return
@@ -160,7 +160,7 @@ def interrupted(attempt: Attempt, because: str) -> None:
         output_lines=attempt.line_count,
     )
     policy = RetryPolicy.from_json(step.retry)
-    if step.idempotent and attempt.number < policy.attempts:
+    if step.idempotent and attempt.number < policy.attempts and not plan.cancel_reason:
         failed(attempt, Failure(FailureMode.AGENT, because, transient=True))
     else:
         why = f"{because} What it had changed by then is not known; a person decides whether to try again."

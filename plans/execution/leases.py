@@ -31,6 +31,7 @@ def renew(attempt_id: UUID, token: int) -> bool | None:
     return None if row is None else bool(row[0])
 
 
-def holds(attempt_id: UUID, token: int) -> bool:
-    """Whether this token still holds the attempt."""
-    return Attempt.objects.filter(pk=attempt_id, token=token, status="running").exists()
+def asked_to_stop(attempt_id: UUID, token: int) -> bool | None:
+    """Whether a person asked to stop this attempt; None if the lease is lost."""
+    held = Attempt.objects.filter(pk=attempt_id, token=token, status="running")
+    return held.values_list("cancel_requested", flat=True).first()

@@ -15,9 +15,9 @@ from agents.tools.base import Stream
 from audit.canonical import plain
 from audit.redaction import redact, redact_value
 from plans import live
-from plans.conf import BEAT_SECONDS, FLUSH_SECONDS, LEASE_SECONDS, LINES_PER_FLUSH
+from plans.conf import BEAT_SECONDS, FLUSH_SECONDS, LEASE_SECONDS, LINES_PER_FLUSH, LOOK_SECONDS
 from plans.enums import EventType
-from plans.execution.leases import renew
+from plans.execution.leases import asked_to_stop, renew
 from plans.models import Event
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class StepContext:
         self._hash = hashlib.sha256()
         self._waiting: list[tuple[str, str]] = []
         self._since = 0.0
-        self._beaten = time.monotonic()
+        self._beaten = self._looked = time.monotonic()
 
     def line(self, stream: Stream, text: str) -> None:
         """Say one line of output."""
@@ -61,7 +61,10 @@ class StepContext:
         return not self.lost
 
     def cancelled(self) -> bool:
-        """Whether a person asked for this attempt to stop."""
+        """Whether a person asked for this attempt to stop. The database is asked at most twice a second."""
+        if not self._stop and not self.lost and time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._persistently(self._look)
         return self._stop
 
     def flush(self) -> None:
@@ -80,6 +83,10 @@ class StepContext:
         if self._waiting and (len(self._waiting) >= LINES_PER_FLUSH or time.monotonic() - self._since >= FLUSH_SECONDS):
             self.flush()
             self._since = time.monotonic()
+
+    def _look(self) -> None:
+        answer = asked_to_stop(self.attempt_id, self.token)
+        self.lost, self._stop = answer is None, bool(answer)
 
     def _renew(self) -> None:
         answer = renew(self.attempt_id, self.token)

@@ -16,6 +16,7 @@ from plans.execution.finish import interrupted
 from plans.models import Attempt, Plan
 
 _BATCH = 100
+_RUNS = (Stage.APPROVED, Stage.EXECUTING)
 
 
 def sweep() -> int:
@@ -43,7 +44,9 @@ def resend_unclaimed() -> int:
         unheard = Attempt.objects.select_for_update(of=("self",), skip_locked=True).select_related(
             "step", "plan", "agent"
         )
-        attempts = list(unheard.filter(status=AttemptStatus.SENT, sent_at__lt=late).order_by("pk")[:_BATCH])
+        attempts = list(
+            unheard.filter(status=AttemptStatus.SENT, sent_at__lt=late, plan__stage__in=_RUNS).order_by("pk")[:_BATCH]
+        )
         for attempt in attempts:
             avoided = {attempt.agent.name} if attempt.agent else set()
             Attempt.objects.filter(pk=attempt.pk).update(status=AttemptStatus.DUE, agent=None, sent_at=None)

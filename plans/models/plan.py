@@ -32,6 +32,7 @@ class Plan(models.Model):
     complexity = models.CharField(max_length=8, choices=Complexity.choices, default=Complexity.SIMPLE)
     stage = models.CharField(max_length=20, choices=Stage.choices, default=Stage.DRAFT)
     stage_reason = models.TextField(default="")
+    cancel_reason = models.TextField(default="", help_text="It is being cancelled, or was, and why.")
     priority = models.PositiveSmallIntegerField(default=3, help_text="1 to 5; 5 goes first.")
     revision_number = models.PositiveIntegerField(default=1, help_text="The number of the current revision.")
     created_at = models.DateTimeField(db_default=Now())

@@ -72,6 +72,7 @@ class RunPage:
     kept: list[str]
     held: list[str]
     may_retry: bool
+    may_decide: bool
     may_see_trace: bool
     graph: Drawing
     bars: list[Bar]
@@ -106,6 +107,18 @@ class RunPage:
     def going(self) -> bool:
         """Whether anything can still happen without a person."""
         return self.plan.stage in (Stage.APPROVED, Stage.EXECUTING, Stage.PAUSED)
+
+    @property
+    def can(self) -> frozenset[str]:
+        """What this reader can do to the plan now: cancel, pause, resume, skip."""
+        stage = self.plan.stage
+        found = set()
+        if self.may_retry and not self.plan.cancel_reason:
+            found |= {"cancel"} if self.going else set()
+            found |= {"pause"} if stage == Stage.EXECUTING else {"resume"} if stage == Stage.PAUSED else set()
+        if self.may_decide and stage in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED) and not self.plan.cancel_reason:
+            found.add("skip")
+        return frozenset(found)
 
     @property
     def hosts(self) -> dict[str, dict[str, int]]:
@@ -154,6 +167,7 @@ def run_page(
         kept=[row["key"] for row in facts if row["status"] == StepStatus.COMPLETED],
         held=_held(facts, upstream, stuck_keys),
         may_retry=bool(may(actor, Action.OPERATE_PLAN, plan)),
+        may_decide=bool(may(actor, Action.DECIDE_PLAN, plan)),
         may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),
         graph=graph,
         bars=bars,

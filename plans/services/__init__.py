@@ -6,16 +6,22 @@ Each takes the actor, asks the one authorisation function, opens its transaction
 from __future__ import annotations
 
 from plans.services.asking import answer_request, create_plan, submit_request
+from plans.services.control import cancel_plan, pause_plan, resume_plan, skip_step
 from plans.services.deciding import approve_plan, reject_plan
 from plans.services.policy import change_policy
-from plans.services.running import retry_step
+from plans.services.running import retry_plan, retry_step
 
 __all__ = [
     "answer_request",
     "approve_plan",
+    "cancel_plan",
     "change_policy",
     "create_plan",
+    "pause_plan",
     "reject_plan",
+    "resume_plan",
+    "retry_plan",
     "retry_step",
+    "skip_step",
     "submit_request",
 ]

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from audit.authority import Action, may
 from audit.context import Actor
+from audit.errors import NotAllowed
 from plans.errors import NotFound, Refused
 from plans.models import Plan
 from plans.planning.validation import text_errors
@@ -20,6 +21,14 @@ def visible(actor: Actor, plan_id: UUID) -> Plan:
         raise NotFound("There is no such plan, or it is not for you.")
     if not (answer := may(actor, Action.SEE_PLAN, plan)) and answer.code != "scope_missing":
         raise NotFound("There is no such plan, or it is not for you.")
+    return plan
+
+
+def operable(actor: Actor, plan_id: UUID) -> Plan:
+    """The plan, if this actor may steer it. Raises NotFound and NotAllowed."""
+    plan = visible(actor, plan_id)
+    if not (answer := may(actor, Action.OPERATE_PLAN, plan)):
+        raise NotFound(answer.sentence) if answer.hidden else NotAllowed(answer.code, answer.sentence)
     return plan
 
 

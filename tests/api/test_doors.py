@@ -16,6 +16,7 @@ R = Role
 EVERYONE = frozenset(Role)
 ASKS = frozenset({R.REQUESTER, R.ADMINISTRATOR})
 DECIDES = frozenset({R.APPROVER})
+STEERS = frozenset({R.APPROVER, R.ADMINISTRATOR})  # of somebody else's plan; the requester steers their own
 SEES_ALL = frozenset({R.APPROVER, R.AUDITOR, R.ADMINISTRATOR})
 MANAGES = frozenset({R.AGENT_ADMIN, R.ADMINISTRATOR})
 READS_TRAIL = frozenset({R.AUDITOR, R.ADMINISTRATOR})
@@ -31,7 +32,12 @@ MATRIX = {
     "get_plan": (SEES_ALL, "plans:read"),
     "approve_plan": (DECIDES, "plans:approve"),
     "reject_plan": (DECIDES, "plans:approve"),
-    "retry_step": (frozenset({R.APPROVER, R.ADMINISTRATOR}), "requests:write"),
+    "retry_step": (STEERS, "requests:write"),
+    "cancel_plan": (STEERS, "requests:write"),
+    "pause_plan": (STEERS, "requests:write"),
+    "resume_plan": (STEERS, "requests:write"),
+    "retry_plan": (STEERS, "requests:write"),
+    "skip_step": (DECIDES, "plans:approve"),
     "list_events": (SEES_ALL, "plans:read"),
     "read_output": (SEES_ALL, "plans:read"),
     "list_agents": (EVERYONE, "plans:read"),
@@ -92,6 +98,8 @@ def world(requester):
         "create_plan": {"goal": "Try", "steps": [factories.step()]},
         "approve_plan": {"digest": digest},
         "reject_plan": {"reason": "Not today"},
+        "cancel_plan": {"reason": "Not today"},
+        "skip_step": {"reason": "Not today"},
         "chat": {"message": "Deploy Kuma"},
         "chat_approve": {"plan_id": str(plan.pk), "digest": digest},
     }

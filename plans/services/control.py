@@ -1,0 +1,126 @@
+"""Cancel, pause and resume a plan, and skip a step: politely first, and each with its record."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from audit import trail
+from audit.authority import Action, check
+from audit.context import Actor, acting
+from plans import lifecycle
+from plans.enums import LIVE_ATTEMPTS, AttemptStatus, Stage, StepStatus
+from plans.errors import IllegalTransition, NotFound, Refused
+from plans.execution import engine, stopping
+from plans.models import Attempt, Plan, Step
+from plans.planning.validation import KEY
+from plans.services.common import checked, operable, visible
+
+_SKIPPABLE = (StepStatus.WAITING, StepStatus.READY, StepStatus.FAILED, StepStatus.UNKNOWN)
+
+
+def cancel_plan(*, actor: Actor, plan_id: UUID, reason: str) -> Plan:
+    """End a plan: nothing new starts, what runs is asked to stop and then made to. What is done stays done.
+
+    Raises NotFound, NotAllowed, Refused without a reason, and IllegalTransition for a plan that has ended.
+    """
+    plan = operable(actor, plan_id)
+    reason = _reason(reason, "Say why it is cancelled: the people who asked and approved read this.")
+    with acting(actor, plan.trace_id), transaction.atomic():
+        # Attempts before the plan, in the order in which an ending attempt locks them: so the two never wait for each other.
+        live = Attempt.objects.select_for_update().filter(plan=plan, status__in=LIVE_ATTEMPTS).order_by("pk")
+        attempts = list(live)
+        plan = Plan.objects.select_for_update().get(pk=plan_id)
+        if Stage.CANCELLED not in lifecycle.possible_stages(plan):
+            raise IllegalTransition(
+                f"Plan {plan.number} is {Stage(plan.stage).label.lower()}; nothing is left to cancel."
+            )
+        trail.record(
+            "plan.cancel_requested", subject=("plan", plan.pk), plan_id=plan.pk, service=plan.service, reason=reason
+        )
+        stopping.cancel(plan, attempts, because=f"Cancelled by {actor.name}: {reason}")
+    return plan
+
+
+def pause_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
+    """Start nothing new until somebody resumes it; what runs now runs to its end.
+
+    Raises NotFound, NotAllowed and IllegalTransition.
+    """
+    plan = operable(actor, plan_id)
+    because = f"Paused by {actor.name}" + (f": {said}" if (said := checked(reason, "reason")) else ".")
+    with acting(actor, plan.trace_id), transaction.atomic():
+        plan = Plan.objects.select_for_update().get(pk=plan_id)
+        lifecycle.transition(plan, to=Stage.PAUSED, because=because)
+    return plan
+
+
+def resume_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
+    """Let a paused plan go on. Raises NotFound, NotAllowed and IllegalTransition."""
+    plan = operable(actor, plan_id)
+    because = f"Resumed by {actor.name}" + (f": {said}" if (said := checked(reason, "reason")) else ".")
+    with acting(actor, plan.trace_id), transaction.atomic():
+        plan = Plan.objects.select_for_update().get(pk=plan_id)
+        if plan.stage != Stage.PAUSED:
+            raise IllegalTransition(f"Plan {plan.number} is {Stage(plan.stage).label.lower()}, not paused.")
+        lifecycle.transition(plan, to=Stage.EXECUTING, because=because)
+        # What was under way when it was paused was refused by its agent: it is sent anew.
+        unheard = Attempt.objects.filter(plan=plan, status=AttemptStatus.SENT)
+        unheard.update(status=AttemptStatus.DUE, agent=None, sent_at=None)
+        engine.settle(plan)  # what ran when it was paused may have been the last
+        engine.ring()
+    return plan
+
+
+def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
+    """Leave a step out, with a reason; what depends on it goes on without its result.
+
+    It changes what was approved, so it needs the right to approve. Raises NotFound, NotAllowed, Refused without a
+    reason, and IllegalTransition for a step that runs or has ended.
+    """
+    plan = visible(actor, plan_id)
+    check(actor, Action.DECIDE_PLAN, plan)
+    reason = _reason(reason, "Say why it is left out: it changes what was approved.")
+    with acting(actor, plan.trace_id), transaction.atomic():
+        found = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number, key=key)
+        step = found.first() if KEY.fullmatch(key) else None
+        if step is None:
+            raise NotFound(f"Plan {plan.number} has no step {key[:64]!r}.")
+        # The attempt before the plan, as an ending attempt does it.
+        list(Attempt.objects.select_for_update().filter(step=step, status__in=LIVE_ATTEMPTS))
+        plan = Plan.objects.select_for_update().get(pk=plan_id)
+        step.refresh_from_db()
+        going_on = plan.stage in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED)
+        if step.status not in _SKIPPABLE or not going_on:
+            raise IllegalTransition(
+                f"Step {key} is {StepStatus(step.status).label.lower()} and plan {plan.number} is "
+                f"{Stage(plan.stage).label.lower()}; only a step that waits, failed or is unknown can be skipped."
+            )
+        trail.record(
+            "step.skipped",
+            subject=("step", step.pk),
+            plan_id=plan.pk,
+            service=step.service,
+            reason=reason,
+            step=key,
+            was=step.status,
+        )
+        unsent = Attempt.objects.filter(step=step, status__in=[AttemptStatus.DUE, AttemptStatus.SENT])
+        unsent.update(status=AttemptStatus.CANCELLED, error="Its step was skipped.", finished_at=Now())
+        summary = f"Skipped by {actor.name}: {reason}"
+        lifecycle.move_step(step, to=StepStatus.SKIPPED, summary=summary, error="", finished_at=Now())
+        if plan.stage == Stage.FAILED:
+            lifecycle.transition(plan, to=Stage.EXECUTING, because=f"{actor.name} skipped {key}.")
+        engine.release_successors(plan, step)
+        engine.settle(plan)
+        engine.ring()
+    return plan
+
+
+def _reason(text: str, otherwise: str) -> str:
+    reason = checked(text, "reason")
+    if not reason:
+        raise Refused("reason_missing", otherwise)
+    return reason

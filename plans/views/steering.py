@@ -1,0 +1,136 @@
+"""Cancel, pause, resume, skip: a page that says what will happen and asks once more, then one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from audit.authority import Action
+from audit.errors import NotAllowed
+from plans import services
+from plans.enums import StepStatus
+from plans.errors import NotFound, PlansError
+from plans.forms import ReasonForm
+from plans.models import Plan, Step
+from plans.views.common import actor_of, find_plan, page
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One thing a person may do to a plan or a step: what the page says, and the service it calls."""
+
+    title: str  # "{what}" is the plan or the step
+    effect: str
+    button: str
+    done: str
+    icon: str
+    call: Callable[..., Plan]
+    needs_reason: bool
+    danger: bool = False
+    action: Action = Action.OPERATE_PLAN
+
+
+CANCEL: Final = Verb(
+    "Cancel {what}?",
+    "Nothing new starts. What runs is asked to stop, and made to after a few seconds. What is done stays done; "
+    "nothing is undone.",
+    "Cancel {what}",
+    "{what} is being cancelled.",
+    "cancelled",
+    services.cancel_plan,
+    needs_reason=True,
+    danger=True,
+)
+PAUSE: Final = Verb(
+    "Pause {what}?",
+    "What runs now runs to its end; nothing new starts until somebody resumes it.",
+    "Pause {what}",
+    "{what} is paused.",
+    "pause",
+    services.pause_plan,
+    needs_reason=False,
+)
+RESUME: Final = Verb(
+    "Resume {what}?",
+    "It goes on from where it was paused, under the same digest.",
+    "Resume {what}",
+    "{what} goes on.",
+    "play",
+    services.resume_plan,
+    needs_reason=False,
+)
+SKIP: Final = Verb(
+    "Skip {what}?",
+    "It is left out for good. What depends on it goes on without its result, and fails if it needs that.",
+    "Skip {what}",
+    "{what} is skipped.",
+    "skip",
+    services.skip_step,
+    needs_reason=True,
+    danger=True,
+    action=Action.DECIDE_PLAN,
+)
+
+
+def cancel(request: HttpRequest, number: int) -> HttpResponse:
+    """End a plan."""
+    return _steer(request, number, CANCEL)
+
+
+def pause(request: HttpRequest, number: int) -> HttpResponse:
+    """Start nothing new."""
+    return _steer(request, number, PAUSE)
+
+
+def resume(request: HttpRequest, number: int) -> HttpResponse:
+    """Let a paused plan go on."""
+    return _steer(request, number, RESUME)
+
+
+def skip(request: HttpRequest, number: int, key: str) -> HttpResponse:
+    """Leave a step out."""
+    return _steer(request, number, SKIP, key)
+
+
+def _steer(request: HttpRequest, number: int, verb: Verb, key: str = "") -> HttpResponse:
+    actor = actor_of(request)
+    plan = find_plan(actor, number)
+    plan = find_plan(actor, number, verb.action)
+    step = None
+    if key:
+        step = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number, key=key[:64]).first()
+        if step is None:
+            raise NotFound(f"Plan {number} has no step {key[:64]}.")
+    what = step.key if step else f"plan {number}"
+    form = ReasonForm(request.POST if request.method == "POST" else None, needed=verb.needs_reason)
+    status, refusal = 200, None
+    if request.method == "POST" and form.is_valid():
+        target: dict[str, Any] = {"plan_id": plan.pk, **({"key": key} if key else {})}
+        try:
+            verb.call(actor=actor, reason=form.cleaned_data["reason"], **target)
+        except (PlansError, NotAllowed) as error:
+            status = error.status if isinstance(error, PlansError) else 403
+            refusal = {"sentence": error.sentence, "code": error.code, "status": status}
+        else:
+            said = verb.done.format(what=what)
+            messages.success(request, said[0].upper() + said[1:])
+            return redirect("plans:run", number)
+    elif request.method == "POST":
+        status = 400
+    running = Step.objects.filter(plan=plan, status=StepStatus.RUNNING).values_list("key", flat=True)
+    context = {
+        "plan": plan,
+        "step": step,
+        "form": form,
+        "refusal": refusal,
+        "verb": verb,
+        "title": verb.title.format(what=what),
+        "button": verb.button.format(what=what),
+        "running": list(running[:5]),
+    }
+    return page(request, "plans/steer.html", "plans", context, status=status)
