@@ -24,6 +24,7 @@ def find_plan(actor: Actor, number: int, action: Action = Action.SEE_PLAN) -> Pl
     plan = Plan.objects.select_related("requester", "request").filter(number=number).first()
     if plan is None:
         raise NotFound(f"There is no plan {number}, or you may not see it; both look the same on purpose.")
+    check(actor, Action.SEE_PLAN, plan)  # first: what may not be seen is not found, whatever one wanted to do to it
     check(actor, action, plan)
     return plan
 
