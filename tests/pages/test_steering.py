@@ -3,6 +3,7 @@
 import pytest
 from django.urls import reverse
 
+from audit.authority import Role
 from tests import factories
 from tests.engine import Engine, stage
 from tests.factories import step
@@ -68,7 +69,7 @@ def test_a_run_is_paused_and_resumed_and_offers_only_what_is_possible(client, ap
 
 @pytest.mark.parametrize("name", ["cancel", "pause", "resume"])
 def test_reading_the_page_changes_nothing_and_strangers_find_none(client, auditor, running, name):
-    stranger = factories.make_user("stranger", factories.Role.REQUESTER)
+    stranger = factories.make_user("stranger", Role.REQUESTER)
     client.force_login(stranger)
     assert client.get(url(name, running)).status_code == 404
     client.force_login(auditor)

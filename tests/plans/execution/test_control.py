@@ -1,11 +1,13 @@
 """Cancel, pause, resume, skip, and going on where a plan failed."""
 
 import threading
+from functools import partial
 
 import pytest
 from django.db import connection
 
 from agents.protocol import Outcome, WorkResult
+from audit.authority import Role
 from audit.context import Actor
 from audit.errors import NotAllowed
 from audit.models import DecisionRecord
@@ -106,10 +108,7 @@ def test_cancel_and_finish_at_the_same_moment_leave_one_end(transactional_db, re
     for _ in range(15):
         plan = factories.approve(factories.make_plan(requester, [step("a")]), approver)
         held = claimed(engine)
-        answers = together(
-            lambda plan=plan: services.cancel_plan(actor=who, plan_id=plan.pk, reason="stop"),
-            lambda held=held: end(held),
-        )
+        answers = together(partial(services.cancel_plan, actor=who, plan_id=plan.pk, reason="stop"), partial(end, held))
         assert answers[1] is True
         assert (stage(plan), type(answers[0]).__name__) in [("cancelled", "Plan"), ("completed", "IllegalTransition")]
         ends = DecisionRecord.objects.filter(plan_id=plan.pk, type="plan.stage_changed")
@@ -208,7 +207,7 @@ def test_cancel_and_skip_need_a_reason_that_can_be_kept(approved, who, act, reas
 
 def test_others_neither_see_nor_steer_a_plan(approved, django_user_model):
     plan = approved(step("a"))
-    stranger = Actor.person(factories.make_user("stranger", factories.Role.REQUESTER))
+    stranger = Actor.person(factories.make_user("stranger", Role.REQUESTER))
     for act in (services.cancel_plan, services.pause_plan, services.resume_plan, services.retry_plan):
         with pytest.raises(NotFound):
             act(actor=stranger, plan_id=plan.pk, reason="why")

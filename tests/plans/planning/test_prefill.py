@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agents.playbooks.catalogue import Offering, Variable
@@ -101,7 +103,7 @@ def test_right_value_has_the_variables_type(kind, value, typed):
     ["{{ lookup('pipe','id') }}", "a{%b", ["{{ x }}"], {"k": "{{ x }}"}, {"{{ x }}": 1}, [{"a": [["{# x #}"]]}]],
 )
 def test_template_in_a_value_is_refused_wherever_it_hides(value):
-    kind = {str: "string", list: "list", dict: "object"}[type(value)]
+    kind: Any = {"str": "string", "list": "list", "dict": "object"}[type(value).__name__]
     with pytest.raises(UnusableValue, match="evaluate"):
         prefill(offering(Variable("thing", kind)), {"thing": value}, Facts())
 
