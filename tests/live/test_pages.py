@@ -50,6 +50,7 @@ async def test_a_run_page_gets_what_changed_and_nothing_before_that(plan, step, 
         announce(plan.pk)
         html = await page.message()
         assert {'id="head"', 'id="callout"', 'id="steps"', 'id="events"'} <= set(re.findall(r'id="[a-z]+"', html))
+        assert 'id="log-state"' in html  # the state of the attempt whose output is shown
         await in_thread(say, attempt, ["hello <img src=x onerror=alert(1)>", "\x1b[31mred\x1b[0m"])
         announce(plan.pk)
         html = await page.message()
