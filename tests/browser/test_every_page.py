@@ -1,0 +1,123 @@
+"""Every page on a desk and in a hand, by day and by night: quiet consoles, nothing cut off, readable for everybody."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Desk, ask
+
+pytestmark = [pytest.mark.browser, pytest.mark.integration, pytest.mark.slow]
+DESK = {"viewport": {"width": 1440, "height": 900}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
+
+
+@pytest.fixture(scope="module")
+def pages(demo, chromium):
+    """The address of each kind of page in each of its states, and who reads it."""
+    desk = Desk(chromium, demo)
+    person = desk.open("requester")
+
+    def asked(words, answer):
+        page = ask(person, words)
+        expect(page.get_by_role("heading", level=1)).to_contain_text(answer)
+        return page.url.removeprefix(demo.address)
+
+    question = asked("Set up a database", "before there is a plan")
+    refused = asked("Paint the garden fence green", "No playbook does this")
+    planned = asked("Check the certificates", "came of this")
+    echo = {"key": "say", "tool": "diagnostic.echo", "input": {"value": "said"}}
+    waiting = demo.written(echo, {**echo, "key": "again", "depends_on": ["say"]}, goal="Say it twice")
+    fail = {"key": "fail", "tool": "diagnostic.fail", "input": {"times": 9, "transient": False}}
+    failed = demo.ended(demo.approved(demo.written(fail, {**echo, "depends_on": ["fail"]}, goal="Fail")))
+    sleep = {"key": "sleep", "tool": "diagnostic.sleep", "input": {"seconds": 240}}
+    running = demo.approved(demo.written(sleep, goal="Take a while"))
+    completed = demo.ended(demo.approved(demo.written(echo, goal="Say it")))
+    task = completed["steps"][0]["task_id"]
+    demo.until(lambda: demo.auditor.get(f"/audit/tasks/{task}").get("commit"))
+    record = demo.auditor.get("/audit/records", trace_id=completed["trace_id"])["items"][0]["sequence"]
+    playbook = demo.requester.get("/playbooks")["items"][0]["id"]
+    for context in desk.contexts:
+        context.close()
+    assert failed["stage"] == "failed" and completed["stage"] == "completed"
+    return {
+        "sign-in": (None, "/accounts/login/"),
+        "inbox": ("approver", "/"),
+        "inbox, runs": ("approver", "/?tab=runs"),
+        "inbox, empty": ("auditor", "/"),
+        "requests": ("requester", "/requests/"),
+        "new request": ("requester", "/requests/new/"),
+        "request, planned": ("requester", planned),
+        "request, question": ("requester", question),
+        "request, refused": ("requester", refused),
+        "plans": ("approver", "/plans/"),
+        "plan, to decide": ("approver", f"/plans/{waiting['number']}/"),
+        "plan, completed": ("requester", f"/plans/{completed['number']}/"),
+        "run, failed": ("requester", f"/plans/{failed['number']}/run/"),
+        "retry": ("requester", f"/plans/{failed['number']}/steps/fail/retry/"),
+        "run, running": ("requester", f"/plans/{running['number']}/run/"),
+        "run, completed": ("requester", f"/plans/{completed['number']}/run/"),
+        "agents": ("admin", "/agents/"),
+        "agent": ("admin", "/agents/forge-01/"),
+        "playbooks": ("admin", "/playbooks/"),
+        "playbook": ("admin", f"/playbooks/{playbook}/"),
+        "policy": ("admin", "/policy/"),
+        "tokens": ("admin", "/accounts/tokens/"),
+        "audit": ("auditor", "/audit/"),
+        "trace": ("auditor", f"/audit/traces/{completed['trace_id']}/"),
+        "record": ("auditor", f"/audit/records/{record}/"),
+        "task": ("auditor", f"/audit/tasks/{task}/"),
+        "not allowed": ("requester", "/audit/"),
+        "not found": ("requester", "/plans/987654321/"),
+        "documentation": ("requester", "/api/v1/docs"),
+        "admin": ("admin", "/admin/"),
+        "admin, list": ("admin", "/admin/plans/plan/"),
+        "admin, plan": ("admin", f"/admin/plans/plan/{completed['id']}/"),
+    }
+
+
+def complaints_of(page, *, by_axe):
+    """What is cut off on a page, and what not everybody could read or use."""
+    over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    said = [f"{over} px wider than the window"] if over > 0 else []
+    if by_axe:
+        said += [
+            f"{one['id']}: {node['target']} {node['html'][:160]}"
+            for one in Axe().run(page, options=RULES).response["violations"]
+            if one["impact"] in {"serious", "critical"}
+            for node in one["nodes"][:4]
+        ]
+    return said
+
+
+# Each width and each theme is read by axe once; the other two pairs differ in nothing that it reads.
+@pytest.mark.parametrize(
+    ("view", "theme", "by_axe"),
+    [(DESK, "light", True), (PHONE, "dark", True), (DESK, "dark", False), (PHONE, "light", False)],
+    ids=["desk by day", "phone at night", "desk at night", "phone by day"],
+)
+def test_every_page_is_quiet_whole_and_readable(desk, pages, view, theme, by_axe):
+    desk.expect_complaint("status of 404", "status of 403")
+    people = {}
+    found = {}
+    for name, (person, path) in pages.items():
+        if person not in people:
+            people[person] = desk.open(person, "/healthz", color_scheme=theme, reduced_motion="reduce", **view)
+        page = people[person]
+        page.goto(path)
+        assert "/login/" not in page.url or person is None
+        if said := complaints_of(page, by_axe=by_axe):
+            found[name] = said
+    assert found == {}
+
+
+@pytest.mark.parametrize(("view", "theme"), [(DESK, "dark"), (PHONE, "light")], ids=["desk", "phone"])
+@pytest.mark.parametrize("key", ["a", "r", "?"])
+def test_what_opens_over_a_page_is_readable_and_closes_again(desk, pages, view, theme, key):
+    page = desk.open(*pages["plan, to decide"], color_scheme=theme, **view)
+    page.keyboard.press(key)
+    sheet = page.locator(".sheet:popover-open")
+    expect(sheet).to_have_count(1)
+    assert complaints_of(page, by_axe=True) == []
+    page.keyboard.press("Escape")
+    expect(sheet).to_have_count(0)
