@@ -239,4 +239,4 @@ def _name_of(words: list[str]) -> str:
     for name in ("dispatcher", "worker", "daphne", "chiffon_site.embedded.services"):
         if name in words:
             return name
-    return Path(words[0]).name
+    return Path(words[0]).name if words else ""  # it has just ended

@@ -5,7 +5,7 @@ import pytest
 from tests.processes import Installation
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def house(tmp_path_factory):
     """`chiffon up --demo` in a folder of its own."""
     installation = Installation(tmp_path_factory.mktemp("chaos") / "data")

@@ -53,9 +53,9 @@ def test_a_stopped_broker_keeps_nobody_waiting_and_the_plan_goes_on(house):
     assert broken(house, plan["id"]) == []
 
 
-def test_every_invariant_holds_after_half_a_minute_of_kills(house):
-    done = soak.run(house, seconds=25, seed=SEED, victims=("forge-01", "forge-02", "dispatcher"), plans=10)
+def test_every_invariant_holds_after_many_kills(house):
+    done = soak.run(house, seconds=18, seed=SEED, victims=("forge-01", "forge-02", "dispatcher"), plans=10)
     print(done.told())
-    assert len(done.kills) >= 4
+    assert len(done.kills) >= 3
     assert done.problems == [], done.told()
     assert set(done.stages) == {"completed"}, done.told()
