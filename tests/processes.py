@@ -105,12 +105,16 @@ class Installation:
 
     def command(self, *words: str) -> str:
         """Run a `chiffon` command beside the folder and answer what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "chiffon_site.cli", *words],
-            cwd=CHECKOUT, env=self.environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+        done = self.ran(*words)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def ran(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """How a `chiffon` command ended, and what it said."""
+        return subprocess.run(
+            [sys.executable, "-m", "chiffon_site.cli", *words], cwd=CHECKOUT, env={**self.environment, **variables},
+            capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
 
     def person(self, name: str) -> Person:
         """The person of the demo, with a token for everything their role allows."""
