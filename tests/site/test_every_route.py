@@ -39,6 +39,10 @@ PAGES = {
     "plans/<number:number>/approve/": (302, 302, 302, 302, 302),
     "plans/<number:number>/reject/": (302, 302, 302, 302, 302),
     "plans/<number:number>/steps/<str:key>/retry/": (404, 200, 403, 404, 200),
+    "plans/<number:number>/cancel/": (404, 200, 403, 404, 200),
+    "plans/<number:number>/pause/": (404, 200, 403, 404, 200),
+    "plans/<number:number>/resume/": (404, 200, 403, 404, 200),
+    "plans/<number:number>/steps/<str:key>/skip/": (404, 200, 403, 404, 403),
     "policy/": (200, 200, 200, 200, 200),
     "theme/": (405, 405, 405, 405, 405),
     "agents/": (200, 200, 200, 200, 200),
@@ -51,13 +55,17 @@ PAGES = {
     "audit/records/<int:sequence>/": (404, 200, 200, 404, 200),
     "audit/tasks/<uuid:task_id>/": (404, 200, 200, 404, 200),
 }
-# Who gets anywhere with a POST to a page: past 403 and 404. Bodies are empty, so none of it changes a plan.
+# Who gets anywhere with a POST to a page, past 403 and 404. Bodies are empty: most are told what is missing.
 ACTS = {
     "requests/": (True, False, False, False, True),
     "requests/<uuid:request_id>/": (False, False, False, False, False),
     "plans/<number:number>/approve/": (False, True, True, False, True),  # the form is read first; then the gate
     "plans/<number:number>/reject/": (False, True, True, False, True),
     "plans/<number:number>/steps/<str:key>/retry/": (False, True, False, False, True),
+    "plans/<number:number>/cancel/": (False, True, False, False, True),
+    "plans/<number:number>/pause/": (False, True, False, False, True),
+    "plans/<number:number>/resume/": (False, True, False, False, True),
+    "plans/<number:number>/steps/<str:key>/skip/": (False, True, False, False, False),
     "policy/": (False, False, False, False, True),
     "agents/<slug:name>/": (False, False, False, True, True),
     "playbooks/refresh/": (False, False, False, True, True),
@@ -85,7 +93,7 @@ def address(requester, approver):
     session = Session.objects.create(owner=requester)
     request = Request.objects.create(session=session, requester=requester, text="Deploy Kuma")
     repository = PlaybookRepository.objects.create(name="homelab", location="/nonexistent")
-    record = DecisionRecord.objects.filter(trace_id=plan.trace_id).first()
+    record = DecisionRecord.objects.filter(trace_id=plan.trace_id).earliest("sequence")
     there = {
         "<uuid:request_id>": request.pk,
         "<number:number>": plan.number,
@@ -118,7 +126,7 @@ def signed_in(role):
 
 def test_nobody_gets_past_the_doors(address):
     nobody = Client(raise_request_exception=False)
-    through = {}
+    through: dict[str, set[int]] = {}
     for route in EVERY:
         for ask in (nobody.get, nobody.post):
             answer = ask(address(route))
