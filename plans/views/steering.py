@@ -99,7 +99,6 @@ def skip(request: HttpRequest, number: int, key: str) -> HttpResponse:
 
 def _steer(request: HttpRequest, number: int, verb: Verb, key: str = "") -> HttpResponse:
     actor = actor_of(request)
-    plan = find_plan(actor, number)
     plan = find_plan(actor, number, verb.action)
     step = None
     if key:

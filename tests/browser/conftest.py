@@ -2,9 +2,10 @@
 
 import json
 import shutil
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.processes import Installation
 
@@ -37,13 +38,13 @@ def chromium():
 class Desk:
     """Opens browsers for people, and keeps what their consoles complained about."""
 
-    cookies: dict[str, list] = {}  # of this run; signing in is limited to a few times a minute
+    cookies: dict[str, list[Any]] = {}  # of this run; signing in is limited to a few times a minute
 
     def __init__(self, chromium: Browser, demo: Installation) -> None:
         self.chromium, self.demo = chromium, demo
         self.complaints: list[str] = []
         self.expected: tuple[str, ...] = ()
-        self.contexts = []
+        self.contexts: list[BrowserContext] = []
 
     def open(self, person: str | None, path: str = "/", **options) -> Page:
         """A page for this person in a browser of its own; for nobody without a name."""
