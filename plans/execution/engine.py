@@ -134,8 +134,9 @@ def release_successors(plan: Plan, step: Step) -> list[Attempt]:
     downstream = list(step.downstream_edges.order_by("downstream_id").values_list("downstream_id", flat=True))
     if not downstream or not Step.objects.filter(pk=step.pk, released=False).update(released=True):
         return []  # a step that is tried again after the plan went on without it is not counted off twice
-    # One statement, rows locked in key order, so that two finishing steps can not wait for each other.
-    Step.objects.filter(pk__in=downstream, unmet__gt=0).update(unmet=F("unmet") - 1)
+    # Locked in key order first, so that two finishing steps never wait for each other: an UPDATE has no order of its own.
+    waiting = Step.objects.select_for_update(no_key=True).filter(pk__in=downstream, unmet__gt=0).order_by("pk")
+    Step.objects.filter(pk__in=list(waiting.values_list("pk", flat=True))).update(unmet=F("unmet") - 1)
     free = Step.objects.filter(pk__in=downstream, unmet=0, status=StepStatus.WAITING).order_by("index")
     return make_due(plan, _wanted(plan, list(free)), because=f"{step.key} is {StepStatus(step.status).label.lower()}.")
 
