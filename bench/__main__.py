@@ -46,16 +46,14 @@ def main(words: Sequence[str] | None = None) -> int:
     wanted = [name for name in WORKLOADS if name in args.workloads] or list(WORKLOADS)
     folder = Path(tempfile.mkdtemp(prefix="chiffon-bench-", dir=args.folder))
     try:
-        results = _measure(folder, wanted, args.scale, args.rounds)
+        results = _measure(folder, wanted, args)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print("\n" + table(results))
-    write_lines(results, args.output)
-    print(f"\nWritten to {args.output}")
+    print(f"Written to {args.output}")
     return 1 if any(result.failed for result in results) else 0
 
 
-def _measure(folder: Path, wanted: Sequence[str], scale: float, rounds: int) -> list[Result]:
+def _measure(folder: Path, wanted: Sequence[str], args: argparse.Namespace) -> list[Result]:
     make_repository(folder / "playbooks")
     installation = Installation(folder / "data", playbooks=folder / "playbooks")
     raw: RawCelery | None = None
@@ -67,15 +65,18 @@ def _measure(folder: Path, wanted: Sequence[str], scale: float, rounds: int) -> 
         later = installation.start()
         work.connect(installation)
         raw = RawCelery(installation.broker(_RAW_DATABASE), folder)
-        bench = Bench(installation, raw, scale, rounds, first, later)
-        results = []
+        bench = Bench(installation, raw, args.scale, args.rounds, first, later)
+        results: list[Result] = []
         for name in wanted:
             results.append(_one(name, bench))
+            # At once: who stops a long run keeps what was measured until then.
+            print(table(results[-1:]) + "\n", flush=True)
+            write_lines(sorted(results, key=lambda result: result.workload), args.output)
     finally:
         if raw:
             raw.stop()
         installation.stop()
-    return sorted(results, key=lambda result: result.workload)
+    return results
 
 
 def _one(name: str, bench: Bench) -> Result:
