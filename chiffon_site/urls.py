@@ -11,7 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", metrics.metrics, name="metrics"),
     path("api/", include("chiffon_site.api.urls")),
     path("accounts/tokens/", include("chiffon_site.accounts.urls")),
-    path("accounts/", include("allauth.account.urls")),
+    path("accounts/", include("chiffon_site.accounts.doors")),
     path("admin/", admin.site.urls),
     path("", include("plans.urls")),
     path("", include("agents.urls")),

@@ -113,12 +113,18 @@ def test_a_form_from_elsewhere_is_not_trusted(requester, pending):
     assert "could not be trusted" in answer.text
 
 
-@pytest.mark.parametrize("address", ["/accounts/password/change/", "/accounts/password/reset/", "/accounts/signup/"])
-def test_the_other_doors_look_like_the_house(browse, requester, address):
-    answer = browse(requester if "change" in address else None).get(address)
+def test_changing_ones_password_looks_like_the_house(browse, requester):
+    answer = browse(requester).get("/accounts/password/change/")
     assert answer.status_code == 200
     assert "css/components.css" in answer.text
     assert "Menu:" not in answer.text
+
+
+@pytest.mark.parametrize("name", ["signup", "reset_password", "inactive", "email", "set_password"])
+def test_a_door_that_is_not_opened_is_not_there(browse, requester, name):
+    address = reverse(f"account_{name}")
+    assert browse(None).get(address).headers["Location"].startswith("/accounts/login/")
+    assert browse(requester).get(address).status_code == 404
 
 
 def test_too_many_wrong_tries_pause_signing_in_and_say_so(browse, requester, fresh_limits):
