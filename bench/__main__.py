@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -44,6 +45,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the workloads that are asked for; 1 if one could not be measured."""
     args = _parser().parse_args(words)
     wanted = [name for name in WORKLOADS if name in args.workloads] or list(WORKLOADS)
+    # Told to end, it ends what it started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped when asked to."))
     folder = Path(tempfile.mkdtemp(prefix="chiffon-bench-", dir=args.folder))
     try:
         results = _measure(folder, wanted, args)

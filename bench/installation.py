@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 
 from chiffon_site.embedded.folder import DataFolder
 from chiffon_site.embedded.postgres import Cluster
-from chiffon_site.embedded.processes import free_port, tagged
+from chiffon_site.embedded.processes import before_exec, free_port, tagged
 
 CHECKOUT: Final = Path(__file__).resolve().parents[1]
 # What somebody set for an installation of their own must not reach this one: it is measured as it is shipped.
@@ -56,7 +56,13 @@ class Installation:
         command = [sys.executable, "-m", "chiffon_site.cli", "up"]
         with log.open("wb") as file:
             self._process = subprocess.Popen(
-                command, cwd=CHECKOUT, env=self.environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+                command,
+                cwd=CHECKOUT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                preexec_fn=before_exec(death_signal=signal.SIGINT, parent=os.getpid()),  # noqa: PLW1509 - nothing else forks here
             )
         self._wait(lambda: b"Chiffon is ready" in log.read_bytes(), log)
         ready = time.monotonic() - began

@@ -14,6 +14,7 @@ from celery import chain, group
 
 from bench.installation import AGENTS, CHECKOUT, OURS, SLOTS, BenchError
 from bench.raw_app import BROKER, DONE, QUEUE, STARTED, app, counters, noop, stamp
+from chiffon_site.embedded.processes import before_exec
 
 _PATIENCE = 300.0
 
@@ -42,7 +43,13 @@ class RawCelery:
             with (self._folder / f"raw{number}.log").open("wb") as log:
                 self._workers.append(
                     subprocess.Popen(
-                        command, cwd=CHECKOUT, env=kept, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                        command,
+                        cwd=CHECKOUT,
+                        env=kept,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        preexec_fn=before_exec(death_signal=signal.SIGTERM, parent=os.getpid()),  # noqa: PLW1509 - as there
                     )
                 )
         self.group(8 * AGENTS * SLOTS)
