@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -14,7 +15,7 @@ from audit.admin_base import ReadingRoom, anchor
 from audit.links import page
 from audit.models import DecisionRecord
 from audit.proof import check_record
-from audit.query import GROUPS
+from audit.query import GROUPS, trace_of
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -55,12 +56,15 @@ class DecisionRecordAdmin(ReadingRoom):
     list_display = ("sequence", "at", "type", "actor", "about", "reason", "service", "trace")
     list_filter = (KindFilter, ActorKindFilter, "at")
     words = ("canonical",)
-    ids = ("trace_id", "plan_id")
+    ids = ("trace_id",)
     numbers = ("sequence",)
 
     def _about(self, word: str) -> Q:
         about = super()._about(word)
-        return about | Q(subject_id=word) if "-" in word else about
+        try:
+            return about | Q(trace_id=trace_of(UUID(word))) | Q(subject_id=word)
+        except ValueError:
+            return about | Q(subject_id=word) if "-" in word else about
 
     @admin.display(description="Subject")
     def about(self, record: DecisionRecord) -> str:

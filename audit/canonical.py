@@ -56,7 +56,34 @@ def _plain_leaf(value: Any) -> Any:
 
 def canonical(value: Any) -> bytes:
     """The canonical bytes of a JSON value. Raises ValueError for what RFC 8785 cannot hold (NaN, integers over 2^53)."""
-    return rfc8785.dumps(value)
+    try:
+        text = json.dumps(_common(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return text.encode()
+    except (_Rare, UnicodeEncodeError):
+        return rfc8785.dumps(value)
+
+
+class _Rare(Exception):
+    """A value that the standard library would write otherwise than RFC 8785."""
+
+
+def _common(value: Any) -> Any:
+    """The value, if the standard library's encoder (ten times faster) writes its canonical form; else raises _Rare.
+
+    They agree on texts, on ASCII keys (whose order is the same in UTF-16) and on numbers that need no exponent.
+    """
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return value
+    if kind is int and -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
+        return value
+    if kind is float and (value == 0 or 1e-4 <= abs(value) < 1e15):
+        return int(value) if value.is_integer() else value
+    if kind is dict and all(type(key) is str and key.isascii() for key in value):
+        return {key: _common(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [_common(item) for item in value]
+    raise _Rare
 
 
 def sha256_hex(data: bytes) -> str:

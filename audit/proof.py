@@ -60,7 +60,5 @@ def _columns(record: DecisionRecord) -> dict[str, Any]:
         "service": record.service,
         "plan_id": str(record.plan_id) if record.plan_id else None,
         "reason": record.reason,
-        "alternatives": record.alternatives,
-        "metadata": record.metadata,
         "at": record.at.isoformat(),
     }

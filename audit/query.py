@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.db import OperationalError
 from django.db.models import Q, QuerySet
 
@@ -85,6 +86,8 @@ class RecordFilter:
             records = records.filter(type__in=self.types)
         if self.actor:
             records = records.filter(actor=self.actor)
+            if get_user_model().objects.filter(username=self.actor).exists():  # people have an index of their own
+                records = records.exclude(actor_kind="agent")
         if self.subject_id:
             kinds = [self.subject_kind] if self.subject_kind else sorted(_KINDS | links.kinds())
             records = records.filter(subject_kind__in=kinds, subject_id=self.subject_id)
@@ -244,7 +247,13 @@ def _about(word: str) -> Q:
         # The stored text is JSON, so what JSON escapes is escaped before it is compared.
         escaped = word.replace("\\", "\\\\").replace('"', '\\"')
         return Q(canonical__icontains=escaped)
-    return Q(trace_id=id_) | Q(plan_id=id_) | Q(subject_kind__in=sorted(_KINDS | links.kinds()), subject_id=str(id_))
+    return Q(trace_id__in={id_, trace_of(id_)}) | Q(subject_id=str(id_))
+
+
+def trace_of(subject_id: UUID) -> UUID:
+    """The trace of what carries this id, such as a plan, by its records; the id itself if there are none."""
+    known = DecisionRecord.objects.filter(subject_id=str(subject_id), trace_id__isnull=False)
+    return known.values_list("trace_id", flat=True).first() or subject_id
 
 
 def _run(records: QuerySet[DecisionRecord]) -> list[DecisionRecord]:

@@ -32,12 +32,19 @@ _SHAPES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
         ),
     ),
 )
+# What every shape above has in it: most texts have none of it and are done after one search instead of nine.
+_HINT: Final = re.compile(
+    r"-----BEGIN|\$ANSIBLE_VAULT|gh[pousr]_|glpat-|xox[abprs]-|sk-|chf_|AKIA|ASIA|eyJ|://|"
+    r"(?i:bearer |passw|passphrase|secret|api|access)"
+)
 
 
 def redact(text: str, known: Iterable[str] = ()) -> str:
     """The text without the known secret values and without anything that has the shape of a secret."""
     for value in sorted({v for v in known if len(v) >= SHORTEST_SECRET}, key=len, reverse=True):
         text = text.replace(value, HIDDEN.format(kind="secret"))
+    if not _HINT.search(text):
+        return text
     for kind, shape in _SHAPES:
         hidden = HIDDEN.format(kind=kind)
         text = shape.sub((r"\g<1>" if shape.groups else "") + hidden, text)

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import connection
 
 from audit.canonical import canonical, plain, sha256_hex, storable
-from audit.context import current_actor, current_trace
+from audit.context import Actor, current_actor, current_trace
 from audit.decisions import DECISIONS
 from audit.errors import NoTransaction, UnknownDecision
 from audit.models import DecisionRecord
@@ -71,15 +71,17 @@ def prepare(
     plan_id: UUID | None = None,
     trace_id: UUID | None = None,
     facts: Mapping[str, Any],
+    actor: Actor | None = None,
+    at: datetime | None = None,
 ) -> DecisionRecord:
-    """A record ready to insert, for callers that insert many at once in the transaction they hold."""
+    """A record ready to insert, for callers that insert many at once, or by a statement of theirs, in one transaction."""
     decision = DECISIONS.get(type_)
     if decision is None:
         raise UnknownDecision(f"no decision type is called {type_!r}")
     if missing := decision.facts - facts.keys():
         raise UnknownDecision(f"{type_} needs {', '.join(sorted(missing))}")
-    actor = current_actor()
-    at = datetime.now(UTC)
+    actor = actor or current_actor()
+    at = at or datetime.now(UTC)
     content = {
         "v": 1,
         "trace_id": _text(trace_id or current_trace()),
@@ -105,8 +107,6 @@ def prepare(
         service=service,
         plan_id=plan_id,
         reason=content["reason"],
-        alternatives=content["alternatives"],
-        metadata=content["metadata"],
         canonical=stored.decode(),
         sha256=sha256_hex(stored),
     )

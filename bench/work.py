@@ -117,23 +117,20 @@ def times(plan: UUID) -> tuple[float, float]:
 
     from plans.models import Attempt
 
-    found = Attempt.objects.filter(plan_id=plan).aggregate(first=Min("started_at"), last=Max("finished_at"))
+    found = Attempt.objects.filter(step__plan=plan).aggregate(first=Min("started_at"), last=Max("finished_at"))
     return float(found["first"].timestamp()), float(found["last"].timestamp())
 
 
 def tool_began(plan: UUID) -> float:
     """When the first tool of a plan was about to run, in seconds since 1970."""
-    from django.db.models import Min
+    from plans.models import events_of
 
-    from plans.models import Event
-
-    first = Event.objects.filter(plan_id=plan, type="tool_executing").aggregate(first=Min("at"))["first"]
-    return float(first.timestamp())
+    return min(event.at.timestamp() for event in events_of(plan) if event.type == "tool_executing")
 
 
 def step_milliseconds(plans: Sequence[tuple[UUID, str]]) -> list[float]:
     """How long each attempt of these plans took from its claim to its end."""
     from plans.models import Attempt
 
-    rows = Attempt.objects.filter(plan_id__in=[pk for pk, _ in plans]).values_list("started_at", "finished_at")
+    rows = Attempt.objects.filter(step__plan__in=[pk for pk, _ in plans]).values_list("started_at", "finished_at")
     return [(end - start).total_seconds() * 1000 for start, end in rows if start and end]

@@ -15,11 +15,10 @@ from agents.errors import RepositoryUnreadable
 from agents.models import Job, PlaybookRepository
 from audit import partitions
 from audit.context import SYSTEM
-from plans.execution.finish import COMMIT_TASKS
+from plans.conf import COMMIT_TASKS
 from plans.execution.task_file import commit_finished_tasks
 
 RECURRING: Mapping[str, timedelta] = {
-    COMMIT_TASKS: timedelta(minutes=1),  # a net below the job that each finished step asks for
     "agents.refresh_playbooks": timedelta(minutes=15),
     "audit.make_partitions": timedelta(days=1),
 }

@@ -128,7 +128,9 @@ def _database(url: str) -> dict[str, Any]:
     if CHIFFON_PROCESS == "web":
         # Elsewhere Celery closes the pool after every task; here it keeps a rush of readers from exhausting the server.
         options["pool"] = {"min_size": 1, "max_size": ENVIRONMENT.pool_size, "timeout": 2}
-    return config | {"CONN_MAX_AGE": 0, "ATOMIC_REQUESTS": False, "OPTIONS": options}
+    # A worker keeps its connection from one step to the next: making one costs more than most statements.
+    age = None if CHIFFON_PROCESS in {"agent", "worker", "dispatcher"} else 0
+    return config | {"CONN_MAX_AGE": age, "ATOMIC_REQUESTS": False, "OPTIONS": options}
 
 
 DATABASES = {"default": _database(ENVIRONMENT.database_url)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class PlansConfig(AppConfig):
@@ -16,3 +17,6 @@ class PlansConfig(AppConfig):
         from plans import links, permissions  # noqa: F401 - registers rules; models are not loaded any earlier
 
         links.register()
+        from plans import sql  # as above
+
+        post_migrate.connect(sql.install, sender=self)

@@ -9,6 +9,9 @@ BEAT_SECONDS: Final = 8  # three beats fit into a lease, one may be lost
 UNCLAIMED_SECONDS: Final = 10  # a message nobody took is sent again, to another agent if there is one
 SWEEP_SECONDS: Final = 5  # how often a dispatcher looks by itself, in case a notification was lost
 LOOK_SECONDS: Final = 0.5  # how often a running attempt looks whether it was asked to stop
+CONTINUE_SECONDS: Final = (
+    2.0  # how long an agent goes on with the next step without the broker; then others have a turn
+)
 LINES_PER_FLUSH: Final = 200
 FLUSH_SECONDS: Final = 0.08
 LONGEST_TEXT: Final = 4_000  # characters of a request
@@ -16,3 +19,4 @@ LONGEST_OUTPUT: Final = 256 * 1024  # bytes of a step's result kept in the datab
 LONGEST_TIMEOUT: Final = 24 * 3600
 MOST_STEPS: Final = 1_000
 MOST_ATTEMPTS: Final = 10
+COMMIT_TASKS: Final = "audit.commit_tasks"  # the job that writes finished tasks to the audit repository

@@ -11,6 +11,7 @@ from pytest_django import DjangoDbBlocker
 
 from audit.authority import Role
 from chiffon_site.embedded import roles
+from plans.execution import fleet
 from tests import servers
 
 
@@ -50,6 +51,12 @@ def application_url(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 def process_environment(application_url: str) -> dict[str, str]:
     """The environment for a real process of ours (web, dispatcher, worker, agent) beside the test database."""
     return {**os.environ, "DATABASE_URL": application_url, "DJANGO_SETTINGS_MODULE": "chiffon_site.settings"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    """What a process remembers of one database is not true of the next test's."""
+    fleet.forget()
 
 
 @pytest.fixture

@@ -18,9 +18,13 @@ Message = tuple[UUID, int, str]  # attempt, expected token, queue
 
 
 class Engine:
-    """A dispatcher whose messages a test carries by hand: in order, twice, late or never."""
+    """A dispatcher whose messages a test carries by hand: in order, twice, late or never.
 
-    def __init__(self) -> None:
+    An agent takes one step per message here, unless `go_on_for` lets it go on by itself.
+    """
+
+    def __init__(self, *, go_on_for: float = 0) -> None:
+        self.go_on_for = go_on_for
         self.sent: list[Message] = []
 
     def dispatch(self) -> list[Message]:
@@ -32,7 +36,7 @@ class Engine:
 
     def step(self) -> int:
         """Publish what is due and run it; how many attempts ran."""
-        return sum(attempt.run(pk, token=token) for pk, token, _ in self.dispatch())
+        return sum(attempt.run(pk, token=token, go_on_for=self.go_on_for) for pk, token, _ in self.dispatch())
 
     def run(self, *, patiently: bool = False) -> None:
         """Go on until nothing is due; patiently: waits are over at once."""

@@ -9,7 +9,8 @@ from typing import Any, Final
 from agents.routing.score import Candidate, Need, factors
 
 CANDIDATES_KEPT: Final = 20
-POLICY: Final = "weighted score"
+WEIGHTED: Final = "weighted score"
+CONTINUATION: Final = "continuation"
 _TAKES_WORK: Final = frozenset({"ready", "busy"})
 
 
@@ -22,6 +23,7 @@ class Choice:
     reason: str
     candidates: tuple[dict[str, Any], ...]
     total: int
+    policy: str = WEIGHTED
 
     def to_json(self) -> dict[str, Any]:
         """The choice with its working, as a page and a record show it."""
@@ -29,7 +31,7 @@ class Choice:
             "chosen": self.chosen,
             "score": self.score,
             "reason": self.reason,
-            "policy": POLICY,
+            "policy": self.policy,
             "candidates": list(self.candidates),
             "candidate_count": self.total,
         }
@@ -53,8 +55,12 @@ def why_not(candidate: Candidate, need: Need) -> str:
 class AgentRouter:
     """Chooses an agent for a piece of work by weighted score."""
 
-    def choose(self, need: Need, candidates: Sequence[Candidate]) -> Choice:
-        """The best candidate that can take the work now, or nobody with the reason why it waits."""
+    def choose(self, need: Need, candidates: Sequence[Candidate], *, continuing: str = "") -> Choice:
+        """The best candidate that can take the work now, or nobody with the reason why it waits.
+
+        `continuing` names an agent whose slot just became free: it goes on, if it can take the work at all, because no other
+        has the context more at hand; all are scored and kept nevertheless.
+        """
         judged = []
         for candidate in candidates:
             out = why_not(candidate, need)
@@ -68,6 +74,10 @@ class AgentRouter:
         able = [item for item in judged if not item[3]]
         if not able:
             return Choice(None, 0.0, _why_nobody(need, candidates, judged), kept, len(judged))
+        if going_on := [item for item in able if item[1].name == continuing]:
+            score, best, _, _ = going_on[0]
+            why = f"{best.name} goes on: its slot has just become free"
+            return Choice(best.name, score, why, kept, len(judged), CONTINUATION)
         score, best, parts, _ = able[0]
         equals = sum(item[0] == score for item in able) - 1
         return Choice(best.name, score, _why_this(best, parts, len(able), equals), kept, len(judged))

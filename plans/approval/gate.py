@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID
 
 from plans.digest import belongs, header_content, seal
-from plans.enums import Decision, Stage
+from plans.enums import Decision
 from plans.models import Approval, ApprovalPolicy, Dependency, Plan, Revision, Step
+
+_NO_VOTES = "Nobody, or not enough people, approved this digest."
+_MOST_SEEN = 10_000
+_seen: set[tuple[UUID, str]] = set()
+
+
+class StepFacts(Protocol):
+    """What the gate looks at of a claimed step: what it was approved as, and where it stands under the digest."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def proof(self) -> Sequence[str]: ...
+    @property
+    def approved(self) -> Mapping[str, Any]: ...
+
+
+class ClaimedFacts(Protocol):
+    """What the gate looks at of a claimed attempt; execution, which is above this room, has the class."""
+
+    @property
+    def revision_id(self) -> UUID: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def step(self) -> StepFacts: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +102,45 @@ def differs(revision: Revision) -> str:
     return "The plan is not what was approved: its playbooks, budget or number of steps changed afterwards."
 
 
-def refusal_to_start(plan: Plan, step: Step) -> str:
-    """Why a step may not start, with its plan locked or not; empty if it may.
-
-    The first start of a plan recomputes everything; each later one its own step and the path to the approved digest.
-    """
-    revision = step.revision
+def refusal_to_begin(plan: Plan, revision_id: UUID) -> str:
+    """Why a plan may not begin; empty if it may. Everything is recomputed and compared with what was approved."""
+    revision = Revision.objects.get(pk=revision_id)
     if revision.number != plan.revision_number:
         return f"Revision {revision.number} is no longer the current one."
-    approved = Approval.objects.filter(revision=revision, digest=revision.digest, decision=Decision.APPROVED)
-    needed = approved.values_list("policy__approvals_needed", flat=True)
-    votes = list(needed)
-    if not votes or len(votes) < max(votes):
-        return "Nobody, or not enough people, approved this digest."
-    if plan.stage == Stage.APPROVED:
-        return differs(revision)
-    upstream = list(Dependency.objects.filter(downstream=step).values_list("upstream__key", flat=True))
-    steps = int(revision.header.get("steps", 0))
-    content = step.approved_content(upstream)
-    if belongs(content, index=step.index, steps=steps, siblings=step.proof, digest=revision.digest):
+    if not _has_its_votes(revision.pk, revision.digest):
+        return _NO_VOTES
+    return differs(revision)
+
+
+def refusal_to_run(claimed: ClaimedFacts) -> str:
+    """Why a claimed step may not run; empty if it may.
+
+    What is compared is what the agent is about to use: the step as it was claimed and its path to the approved digest. Nobody
+    can change it afterwards, because nothing is read again.
+    """
+    if not _votes_known(claimed.revision_id, claimed.digest):
+        return _NO_VOTES
+    step = claimed.step
+    if belongs(step.approved, index=step.index, steps=claimed.steps, siblings=step.proof, digest=claimed.digest):
         return ""
     return f"Step {step.key} is not what was approved: it was changed afterwards."
+
+
+def _votes_known(revision_id: UUID, digest: str) -> bool:
+    """As _has_its_votes; a yes is remembered, because neither an approval nor a digest can be taken back."""
+    if (revision_id, digest) not in _seen:
+        if not _has_its_votes(revision_id, digest):
+            return False
+        if len(_seen) >= _MOST_SEEN:
+            _seen.clear()
+        _seen.add((revision_id, digest))
+    return True
+
+
+def _has_its_votes(revision_id: UUID, digest: str) -> bool:
+    approved = Approval.objects.filter(revision_id=revision_id, digest=digest, decision=Decision.APPROVED)
+    votes = list(approved.values_list("policy__approvals_needed", flat=True))
+    return bool(votes) and len(votes) >= max(votes)
 
 
 def _upstream(revision: Revision) -> dict[str, list[str]]:

@@ -233,7 +233,7 @@ def newest_attempt(plan_id: UUID, shown: UUID | None, step: str) -> UUID | None:
     That is the newest of the step that was asked for, else of the step that is shown while it runs; once that has
     ended, the page follows to one that runs now.
     """
-    attempts = Attempt.objects.filter(plan=plan_id).order_by("-created_at", "-number")
+    attempts = Attempt.objects.filter(step__plan=plan_id).order_by("-created_at", "-number")
     newest = attempts
     if step:
         newest = attempts.filter(step__key=step)

@@ -1,137 +1,112 @@
-"""One attempt: claim it, run the tool, record how it ended. Called by the agent's worker with an id and a token."""
+"""One attempt after another: claim it, run the tool, record how it ended, and go on with the next that is due.
+
+Called by the agent's worker with an id and a token. A step that succeeds and whose successors need no decision ends in the
+statement that claims the next attempt (hot_path); everything else is recorded by finish.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models import F
-from django.db.models.functions import Coalesce, Now
 
-from agents.protocol import FailureMode, PlaybookRef, WorkRequest, WorkResult
+from agents.protocol import FailureMode, Outcome, WorkRequest, WorkResult
 from agents.tools.base import Tool
 from agents.tools.registry import find_tool, input_errors
-from audit import trail
-from audit.canonical import plain
-from audit.context import Actor, acting
-from audit.redaction import redact_value
-from plans import lifecycle, references
+from audit.canonical import plain, storable
+from audit.context import SYSTEM, Actor, acting
+from audit.redaction import redact, redact_value
+from plans import lifecycle, live, references
 from plans.approval import gate
-from plans.conf import LEASE_SECONDS
-from plans.enums import AttemptStatus, EventType, Stage, StepStatus
-from plans.errors import StaleTransition
-from plans.execution import engine
-from plans.execution.finish import finish, refuse
-from plans.execution.leases import lease_end
+from plans.conf import CONTINUE_SECONDS, LEASE_SECONDS
+from plans.enums import EventType, Stage
+from plans.execution import engine, fleet, hot_path
+from plans.execution.claims import Claimed
+from plans.execution.finish import capped, finish, never_began, refuse
+from plans.execution.hot_path import Ending, NeedsDecision, ToBegin
 from plans.execution.output import StepContext
-from plans.models import Attempt, Plan, Revision, Step
+from plans.models import Attempt, Plan
 
 logger = logging.getLogger(__name__)
-_CLAIMABLE = (AttemptStatus.DUE, AttemptStatus.SENT)
-_STARTABLE = (StepStatus.READY, StepStatus.WAITING)
 _PAUSE_BEFORE_NEXT_TRY = 1.0  # seconds between two tries to record a result while the database is away
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """An attempt that is ours until its lease ends."""
+def run(attempt_id: UUID, *, token: int, go_on_for: float = CONTINUE_SECONDS) -> bool:
+    """Try a step once, then what else is due for the same agent, for so many seconds.
 
-    attempt: Attempt
-    step: Step
-    plan: Plan
-    revision: Revision
-    token: int
-
-
-def run(attempt_id: UUID, *, token: int) -> bool:
-    """Try a step once. False if there was nothing to do: someone else has it, or it is not to run any more."""
+    False if there was nothing to do: someone else has the attempt, or it is not to run any more.
+    """
     claimed = claim(attempt_id, expects=token)
     if claimed is None:
         return False
-    actor = Actor.agent(claimed.attempt.agent.name if claimed.attempt.agent else "nobody")
-    with acting(actor, claimed.plan.trace_id):
-        context = StepContext(claimed.attempt.pk, claimed.token, claimed.plan.pk, claimed.step.key)
-        result = _work(claimed, context)
-        context.flush()
-        if context.lost:
-            logger.warning("attempt %s lost its lease; its result is not recorded", attempt_id)
-            return True
-        _record(claimed, context, result)
+    until = time.monotonic() + go_on_for
+    while claimed is not None:
+        claimed = _try(claimed, go_on=time.monotonic() < until)
     return True
 
 
-def claim(attempt_id: UUID, *, expects: int) -> Claimed | None:
+def claim(
+    attempt_id: UUID, *, expects: int, agent_id: UUID | None = None, choice: Mapping[str, Any] | None = None
+) -> Claimed | None:
     """Take an attempt if its step still has the token that the message expects; None if somebody was first.
 
-    In the same transaction the plan is compared with what was approved. If it differs, execution is refused instead.
+    The first claim of a plan compares all of it with what was approved, in the same transaction; if it differs, execution is
+    refused instead. `agent_id` and `choice` are for an attempt that nobody was chosen for yet.
     """
-    with transaction.atomic():
-        attempt = (
-            Attempt.objects.select_for_update(of=("self", "step"))
-            .select_related("agent", "step__revision__repository", "plan")
-            .filter(pk=attempt_id, status__in=_CLAIMABLE, agent__isnull=False)
-            .first()
+    answer = hot_path.claim(attempt_id, expects=expects, agent_id=agent_id, choice=choice)
+    if not isinstance(answer, ToBegin):
+        return answer
+    with transaction.atomic(), acting(SYSTEM):
+        plan = Plan.objects.select_for_update().filter(attempts=attempt_id).first()
+        if plan is None:
+            return None
+        with acting(SYSTEM, plan.trace_id):
+            if plan.stage == Stage.APPROVED:
+                attempt = Attempt.objects.select_related("step", "plan").get(pk=attempt_id)
+                if refusal := gate.refusal_to_begin(plan, attempt.step.revision_id):
+                    refuse(attempt, refusal)
+                    return None
+                lifecycle.transition(plan, to=Stage.EXECUTING, because="The first step began.")
+            answer = hot_path.claim(attempt_id, expects=expects, agent_id=agent_id, choice=choice, begun=True)
+            return answer if isinstance(answer, Claimed) else None
+
+
+def _try(claimed: Claimed, *, go_on: bool) -> Claimed | None:
+    """Run a claimed attempt and record how it ended; the next one, already claimed, if there is one to go on with."""
+    live.announce(claimed.plan_id)
+    tool = find_tool(claimed.step.tool)
+    with acting(Actor.agent(claimed.agent), claimed.trace_id):
+        if refusal := gate.refusal_to_run(claimed):
+            with transaction.atomic():
+                refuse(Attempt.objects.select_related("step", "plan").get(pk=claimed.attempt_id), refusal)
+            return None
+        context = StepContext(
+            claimed.attempt_id,
+            claimed.token,
+            claimed.plan_id,
+            claimed.step.key,
+            number=claimed.number,
+            quick=bool(getattr(tool, "quick", False)),
         )
-        if attempt is None or attempt.step.token != expects or attempt.step.status not in _STARTABLE:
+        result = _work(claimed, context, tool)
+        context.flush()
+        if context.lost:
+            logger.warning("attempt %s lost its lease; its result is not recorded", claimed.attempt_id)
             return None
-        step, plan, agent = attempt.step, attempt.plan, attempt.agent
-        if plan.stage not in (Stage.APPROVED, Stage.EXECUTING) or agent is None:
-            return None
-        with acting(Actor.agent(agent.name), plan.trace_id):
-            if refusal := gate.refusal_to_start(plan, step):
-                refuse(attempt, refusal)
-                return None
-            return _take(attempt, step, plan, agent.name)
+        following = _record(claimed, context, result, go_on=go_on)
+    if isinstance(following, ToBegin):
+        choice = fleet.continuing(claimed.agent, {following.need}).get(following.need)
+        return claim(following.attempt_id, expects=following.expects, agent_id=claimed.agent_id, choice=choice)
+    return following
 
 
-def _take(attempt: Attempt, step: Step, plan: Plan, agent: str) -> Claimed:
-    """The step and the attempt are ours; say so in the same transaction."""
-    token = step.token + 1
-    Attempt.objects.filter(pk=attempt.pk).update(
-        status=AttemptStatus.RUNNING, token=token, lease_until=lease_end(), started_at=Now()
-    )
-    attempt.status, attempt.token = AttemptStatus.RUNNING, token
-    if plan.stage == Stage.APPROVED:
-        _begin(plan)
-    was = StepStatus(step.status)
-    Step.objects.filter(pk=step.pk).update(
-        status=StepStatus.RUNNING, waiting_for="", token=token, started_at=Coalesce(F("started_at"), Now())
-    )
-    step.status, step.waiting_for, step.token = StepStatus.RUNNING, "", token
-    lifecycle.emit_step(step, was=was, attempt_id=attempt.pk, attempt=attempt.number, agent=agent)
-    started = {"agent": agent, "attempt": attempt.number}
-    lifecycle.emit(plan.pk, EventType.AGENT_STARTED, started, step_key=step.key, attempt_id=attempt.pk)
-    trail.record(
-        "attempt.started",
-        subject=("attempt", attempt.pk),
-        plan_id=plan.pk,
-        service=step.service,
-        reason=attempt.because,
-        step=step.key,
-        number=attempt.number,
-        agent=agent,
-        token=token,
-    )
-    return Claimed(attempt, step, plan, step.revision, token)
-
-
-def _begin(plan: Plan) -> None:
-    try:
-        lifecycle.transition(plan, to=Stage.EXECUTING, because="The first step began.")
-    except StaleTransition:  # a step beside this one began first
-        plan.refresh_from_db(fields=["stage"])
-        if plan.stage != Stage.EXECUTING:
-            raise
-
-
-def _work(claimed: Claimed, context: StepContext) -> WorkResult:
+def _work(claimed: Claimed, context: StepContext, tool: Tool | None) -> WorkResult:
     """Run the tool. An exception of a tool is a bug in it: a terminal failure, never a lost attempt."""
-    step, attempt = claimed.step, claimed.attempt
-    tool = find_tool(step.tool)
+    step = claimed.step
     if tool is None:
         return WorkResult.failed(FailureMode.AGENT, f"This agent has no tool {step.tool}.")
     context.event("agent_thinking", {"text": f"Checks the input of {step.tool} and that it is what was approved."})
@@ -140,18 +115,18 @@ def _work(claimed: Claimed, context: StepContext) -> WorkResult:
     except references.Unresolvable as error:
         return WorkResult.failed(FailureMode.USER, str(error))
     request = WorkRequest(
-        attempt_id=str(attempt.pk),
-        agent=attempt.agent.name if attempt.agent else "",
+        attempt_id=str(claimed.attempt_id),
+        agent=claimed.agent,
         token=claimed.token,
-        number=attempt.number,
-        trace_id=str(claimed.plan.trace_id),
-        plan_id=str(claimed.plan.pk),
+        number=claimed.number,
+        trace_id=str(claimed.trace_id),
+        plan_id=str(claimed.plan_id),
         step_key=step.key,
         tool=step.tool,
         work_type=step.work_type,
         timeout_seconds=step.timeout_seconds,
         input=value,
-        playbook=_playbook(claimed),
+        playbook=claimed.playbook,
     )
     context.event("tool_executing", {"tool": step.tool, "playbook": request.playbook.path if request.playbook else ""})
     try:
@@ -168,41 +143,71 @@ def _resolved(claimed: Claimed, tool: Tool) -> dict[str, Any]:
     step = claimed.step
     if not references.has_any(step.input):
         return dict(step.input)
-    value: dict[str, Any] = references.resolve(step.input, engine.scope_of(step))
+    value: dict[str, Any] = references.resolve(step.input, engine.scope_of(claimed.revision_id, step.input))
     checked = {"playbook": step.playbook["path"], "variables": value} if step.playbook else value
     if wrong := input_errors(tool, checked):
         place = ".".join(map(str, wrong[0]["loc"]))
         raise references.Unresolvable(f"What {place} refers to does not fit {step.tool}: {wrong[0]['msg']}.")
-    Attempt.objects.filter(pk=claimed.attempt.pk).update(input=redact_value(plain(value)))
+    Attempt.objects.filter(pk=claimed.attempt_id).update(input=redact_value(plain(value)))
     return value
 
 
-def _playbook(claimed: Claimed) -> PlaybookRef | None:
-    wanted, revision = claimed.step.playbook, claimed.revision
-    if not wanted or revision.repository is None:
-        return None
-    return PlaybookRef(
-        repository=revision.repository.location,
-        commit=revision.commit,
-        tree=revision.tree,
-        path=wanted["path"],
-        inventory=wanted.get("inventory", ""),
-        limit=wanted.get("limit", ""),
-        tags=tuple(wanted.get("tags", ())),
-    )
-
-
-def _record(claimed: Claimed, context: StepContext, result: WorkResult) -> None:
+def _record(claimed: Claimed, context: StepContext, result: WorkResult, *, go_on: bool) -> Claimed | ToBegin | None:
     """Record the result, also if the database is away for a moment; after the lease's end it is the reaper's."""
     deadline = time.monotonic() + LEASE_SECONDS
+    again = False
     while True:
         try:
-            finish(claimed.attempt.pk, token=claimed.token, result=result, lines=context.ended())
+            return _end(claimed, context, result, go_on=go_on, again=again)
         except DatabaseError:
             if time.monotonic() > deadline:
                 raise
-            logger.warning("the result of attempt %s could not be recorded yet", claimed.attempt.pk)
+            logger.warning("the result of attempt %s could not be recorded yet", claimed.attempt_id)
             time.sleep(_PAUSE_BEFORE_NEXT_TRY)
             connection.close()
+            again = True
+
+
+def _end(
+    claimed: Claimed, context: StepContext, result: WorkResult, *, go_on: bool, again: bool
+) -> Claimed | ToBegin | None:
+    """The short way if the step succeeded, else the long way; then what comes next."""
+    choices = fleet.continuing(claimed.agent, {claimed.need}) if go_on else {}
+    if result.outcome is Outcome.COMPLETED:
+        try:
+            finished = hot_path.finish(claimed, _ending(context, result), choices)
+        except NeedsDecision:
+            pass
         else:
-            return
+            if finished is None:
+                if again:  # it may be recorded already, and only the answer was lost with the connection
+                    never_began(claimed.attempt_id)
+                return None
+            live.announce(claimed.plan_id)
+            if finished.over:
+                with transaction.atomic():
+                    engine.settle_if_idle(claimed.plan_id)
+            return finished.next
+    finish(claimed.attempt_id, token=claimed.token, result=result, lines=context.ended(), told=context.ending())
+    return hot_path.next_due(claimed.agent_id, choices)
+
+
+def _ending(context: StepContext, result: WorkResult) -> Ending:
+    lines, lines_sha256 = context.ended()
+    summary = redact(storable(result.summary))
+    return Ending(
+        summary=summary,
+        output=capped(redact_value(plain(result.output))),
+        progress=redact_value(plain(result.progress)),
+        resources=result.resources.to_json(),
+        services=plain(list(result.services_touched)),
+        lines=lines,
+        lines_sha256=lines_sha256,
+        told=context.ending(
+            (EventType.OUTPUT_END, {"count": lines, "sha256": lines_sha256}),
+            (
+                EventType.AGENT_COMPLETED,
+                {"outcome": str(result.outcome), "summary": summary, "attempt": context.number},
+            ),
+        ),
+    )

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from django.db import DatabaseError, connection, transaction
@@ -18,13 +20,12 @@ from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from agents import jobs, services
-from agents.conf import DUE_CHANNEL, JOB_QUEUE
-from agents.enums import JobStatus
-from agents.models import Job
+from agents.conf import DUE_CHANNEL, JOB_QUEUE, SILENT_SECONDS
 from audit.context import SYSTEM, acting
-from plans.conf import SWEEP_SECONDS
+from plans.conf import COMMIT_TASKS, SWEEP_SECONDS
 from plans.enums import AttemptStatus, Stage
 from plans.execution import engine, fleet, reaper
+from plans.execution.task_file import unwritten
 from plans.models import Attempt
 
 logger = logging.getLogger(__name__)
@@ -32,41 +33,64 @@ RUN_ATTEMPT, RUN_JOB = "plans.run_attempt", "agents.run_job"
 _BATCH = 200
 _LOOK_AHEAD = 8  # attempts beyond the free slots that learn what they wait for without a sweep
 _PAUSE_AFTER_TROUBLE = 1.0
+_SHORTEST_WAIT = 0.02  # seconds, when something is due that could not go out
 Send = Callable[[str, dict[str, Any], str], None]
 
 
 def run(send: Send, *, stopping: Callable[[], bool]) -> None:
     """Dispatch until asked to stop. `send(task, arguments, queue)` publishes one message and may raise."""
-    swept = 0.0
+    swept, rung = 0.0, True
     while not stopping():
         try:
-            if time.monotonic() - swept >= SWEEP_SECONDS:
+            while rung and dispatch(send):
+                pass
+            busy, until_due = _look()
+            if busy and time.monotonic() - swept >= SWEEP_SECONDS:
                 swept = time.monotonic()  # before it: a sweep that fails must not keep work from going out
                 _sweep()
-            while dispatch(send):
-                pass
-            _wait(min(_until_due(), SWEEP_SECONDS), stopping)
+                rung = True
+            elif until_due <= 0 and not rung:
+                rung = True
+            else:
+                rung = _wait(min(max(until_due, _SHORTEST_WAIT), SWEEP_SECONDS), stopping)
         except (DatabaseError, psycopg.Error) as error:
             logger.warning("the database is away: %s", error)
             connection.close()
             time.sleep(_PAUSE_AFTER_TROUBLE)
+            rung = True
 
 
 def dispatch(send: Send) -> int:
-    """Route what is due, publish what is routed. How many messages went out; 0 as soon as the broker is away."""
+    """Publish what is routed, route what is due. How many messages went out; 0 as soon as the broker is away."""
     with transaction.atomic(), acting(SYSTEM):
         _route_due()
-    messages = _take_attempts() + _take_jobs()
-    for place, (task, arguments, queue, _put_back) in enumerate(messages):
+    messages = _take()
+    for place, message in enumerate(messages):
         try:
-            send(task, arguments, queue)
+            send(message.task, message.arguments, message.queue)
         except (OperationalError, OSError) as error:
             logger.warning("the broker is away: %s", error)
-            for *_, undo in messages[place:]:
-                undo()
+            for unsent in messages[place:]:
+                unsent.put_back()
             time.sleep(_PAUSE_AFTER_TROUBLE)
             return 0
     return len(messages)
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A row that was marked as sent, and what goes out for it."""
+
+    task: str
+    arguments: dict[str, Any]
+    queue: str
+    table: str
+    row: UUID
+
+    def put_back(self) -> None:
+        """Make the row due again."""
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE {self.table} SET status = 'due' WHERE id = %s AND status = 'sent'", [self.row])  # noqa: S608
 
 
 def queue_named(name: str) -> Queue:
@@ -86,6 +110,8 @@ def _route_due(*, everything: bool = False) -> None:
         .filter(plan__stage__in=[Stage.APPROVED, Stage.EXECUTING])
         .order_by("-priority", "next_at", "pk")
     )
+    if not everything and not homeless.exists():
+        return
     unrouted, size = 0, _BATCH if everything else fleet.room() + _LOOK_AHEAD
     # What nobody can take must not hide what stands behind it.
     while batch := list(homeless[unrouted : unrouted + size]):
@@ -94,49 +120,65 @@ def _route_due(*, everything: bool = False) -> None:
             return
 
 
-def _take_attempts() -> list[tuple[str, dict[str, Any], str, Callable[[], Any]]]:
-    with transaction.atomic():
-        due = (
-            Attempt.objects.select_for_update(of=("self",), skip_locked=True)
-            .select_related("agent")
-            .filter(status=AttemptStatus.DUE, agent__isnull=False, next_at__lte=Now())
-            .filter(plan__stage__in=[Stage.APPROVED, Stage.EXECUTING])
-            .order_by("-priority", "next_at")
-        )
-        taken = list(due[:_BATCH])
-        Attempt.objects.filter(pk__in=[attempt.pk for attempt in taken]).update(
-            status=AttemptStatus.SENT, sent_at=Now()
-        )
+# One statement marks all that is due as sent, so that a row is published by one dispatcher only.
+_TAKE = """
+WITH attempts AS (
+    UPDATE plans_attempt attempt SET status = 'sent', sent_at = statement_timestamp()
+    FROM (
+        SELECT due.id, agent.name FROM plans_attempt due JOIN plans_plan plan ON plan.id = due.plan_id
+        JOIN agents_agent agent ON agent.id = due.agent_id
+        WHERE due.status = 'due' AND due.next_at <= statement_timestamp() AND plan.stage IN ('approved', 'executing')
+        ORDER BY due.priority DESC, due.next_at LIMIT %(batch)s FOR NO KEY UPDATE OF due SKIP LOCKED
+    ) due
+    WHERE attempt.id = due.id
+    RETURNING attempt.id, attempt.expects_token AS token, due.name AS agent, attempt.priority, attempt.next_at
+), jobs AS (
+    UPDATE agents_job job SET status = 'sent', sent_at = statement_timestamp()
+    FROM (SELECT id FROM agents_job WHERE status = 'due' AND next_at <= statement_timestamp() ORDER BY priority DESC, next_at LIMIT %(batch)s
+          FOR NO KEY UPDATE SKIP LOCKED) due
+    WHERE job.id = due.id
+    RETURNING job.id, job.token, NULL AS agent, job.priority, job.next_at
+)
+SELECT id, token, agent FROM (SELECT * FROM attempts UNION ALL SELECT * FROM jobs) taken ORDER BY priority DESC, next_at
+"""
+
+
+def _take() -> list[_Message]:
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE, {"batch": _BATCH})
+        rows = cursor.fetchall()
     return [
-        (
-            RUN_ATTEMPT,
-            {"attempt_id": str(attempt.pk), "token": attempt.expects_token},
-            attempt.agent.queue,
-            _undo(Attempt.objects.filter(pk=attempt.pk, status=AttemptStatus.SENT), AttemptStatus.DUE),
-        )
-        for attempt in taken
-        if attempt.agent is not None
+        _Message(RUN_ATTEMPT, {"attempt_id": str(row), "token": token}, f"agent.{agent}", "plans_attempt", row)
+        if agent
+        else _Message(RUN_JOB, {"job_id": str(row), "token": token}, JOB_QUEUE, "agents_job", row)
+        for row, token, agent in rows
     ]
 
 
-def _take_jobs() -> list[tuple[str, dict[str, Any], str, Callable[[], Any]]]:
-    with transaction.atomic():
-        due = Job.objects.select_for_update(skip_locked=True).filter(status=JobStatus.DUE, next_at__lte=Now())
-        taken = list(due.order_by("-priority", "next_at")[:_BATCH])
-        Job.objects.filter(pk__in=[job.pk for job in taken]).update(status=JobStatus.SENT, sent_at=Now())
-    return [
-        (
-            RUN_JOB,
-            {"job_id": str(job.pk), "token": job.token},
-            JOB_QUEUE,
-            _undo(Job.objects.filter(pk=job.pk, status=JobStatus.SENT), JobStatus.DUE),
-        )
-        for job in taken
-    ]
+# Whether a sweep has anything to do, and when the next row is due, in one look: an idle installation asks nothing else.
+_LOOK = """
+SELECT EXISTS (SELECT FROM agents_agent
+        WHERE status IN ('starting', 'ready', 'busy', 'draining') AND heard_at < statement_timestamp() - make_interval(secs => %(silent)s))
+    OR EXISTS (SELECT FROM plans_attempt WHERE status IN ('due', 'sent', 'running'))
+    OR EXISTS (SELECT FROM plans_plan WHERE stage IN ('approved', 'executing'))
+    OR EXISTS (SELECT FROM agents_job WHERE status IN ('sent', 'running'))
+    OR EXISTS (SELECT FROM plans_attempt WHERE status IN ('completed', 'failed', 'cancelled', 'interrupted') AND audit_commit = ''),
+    extract(epoch FROM least(
+        (SELECT min(due.next_at) FROM plans_attempt due JOIN plans_plan plan ON plan.id = due.plan_id
+            WHERE due.status = 'due' AND (due.agent_id IS NOT NULL OR due.next_at > statement_timestamp()) AND plan.stage IN ('approved', 'executing')),
+        (SELECT min(next_at) FROM agents_job WHERE status = 'due')) - statement_timestamp())
+"""
 
 
-def _undo(rows: Any, status: str) -> Callable[[], Any]:
-    return lambda: rows.update(status=status)
+def _look() -> tuple[bool, float]:
+    """Whether anything is under way that a sweep may have to mend, and the seconds until the next row is due.
+
+    Rows that wait for an agent are found by a notification.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_LOOK, {"silent": SILENT_SECONDS})
+        busy, seconds = cursor.fetchone()
+    return bool(busy), float(seconds) if seconds is not None else SWEEP_SECONDS
 
 
 def _sweep() -> None:
@@ -145,22 +187,12 @@ def _sweep() -> None:
     jobs.reclaim()
     with transaction.atomic(), acting(SYSTEM):
         _route_due(everything=True)
+        if unwritten().exists():
+            jobs.enqueue(COMMIT_TASKS, key="batch")
 
 
-def _until_due() -> float:
-    """Seconds until the next row is due, a few at most. Rows that wait for an agent are found by a notification."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT extract(epoch FROM least("
-            " (SELECT min(next_at) FROM plans_attempt WHERE status = 'due' AND (agent_id IS NOT NULL OR next_at > now())),"
-            " (SELECT min(next_at) FROM agents_job WHERE status = 'due')) - now())"
-        )
-        row = cursor.fetchone()
-    return max(0.02, float(row[0])) if row and row[0] is not None else SWEEP_SECONDS
-
-
-def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
-    """Sleep until a notification comes or the time is over."""
+def _wait(seconds: float, stopping: Callable[[], bool]) -> bool:
+    """Sleep until a notification comes or the time is over; whether one came."""
     connection.ensure_connection()
     raw = connection.connection
     if not getattr(raw, "_chiffon_listens", False):
@@ -170,7 +202,8 @@ def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
     until = time.monotonic() + seconds
     while not stopping() and (left := until - time.monotonic()) > 0:
         if _drain(raw.notifies(timeout=min(left, 0.5), stop_after=1)):
-            return
+            return True
+    return False
 
 
 def _drain(notifications: Iterable[Any]) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from agents import jobs
@@ -19,25 +19,60 @@ from agents.conf import DUE_CHANNEL
 from audit import trail
 from audit.trail import requires_transaction
 from plans import lifecycle, references
+from plans.conf import COMMIT_TASKS
 from plans.enums import DECIDED_STEPS, LIVE_ATTEMPTS, OnFailure, Stage, StepStatus
-from plans.execution import fleet
-from plans.models import Attempt, Dependency, Plan, Step
+from plans.execution import clock, fleet
+from plans.models import Attempt, Plan, Step
+
+_ROUTED_AT_ONCE = 8  # of many that become due together; what is behind them is looked at when there is room
+_TOLD_TOGETHER = 500  # events in one row
+_BATCHED = timedelta(seconds=1)  # a moment later, so that many finished tasks are one commit
+_TURN = "Waits for its turn."
+_NAMED = 5  # of the steps that one waits for
+_WAIT = """
+UPDATE plans_step step SET status = 'waiting', waiting_for = CASE WHEN step.unmet = 0 THEN %(turn)s ELSE (
+    SELECT 'Waits for ' || CASE WHEN count(*) > %(named)s THEN count(*) || ' steps'
+        ELSE coalesce(string_agg(upstream.key, ', ' ORDER BY upstream.key), 'nothing') END || '.'
+    FROM plans_dependency edge JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id) END
+FROM plans_revision revision
+WHERE revision.plan_id = %(plan)s AND revision.number = %(number)s AND step.revision_id = revision.id AND step.status = 'pending'
+    AND (step.unmet = 0) = %(first)s
+RETURNING step.index, step.key, step.waiting_for
+"""
 
 
 @requires_transaction
 def start(plan: Plan) -> None:
     """Make the first steps of an approved plan due; the others wait for the ones before them."""
-    steps = list(Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number).order_by("index"))
-    names = _upstream_names(steps)
-    for step in steps:
-        if step.unmet:
-            lifecycle.move_step(step, to=StepStatus.WAITING, waiting_for=f"Waits for {names[step.pk]}.")
-    due = make_due(
-        plan, _wanted(plan, [step for step in steps if not step.unmet]), because="Nothing it depends on is left."
-    )
-    if not due and not Attempt.objects.filter(plan=plan).exists():  # no condition holds: it is done without a start
+    first = list(current_steps(plan).filter(unmet=0).order_by("index"))
+    _wait_in_line(plan, first=False)
+    due = make_due(plan, _wanted(plan, first), because="Nothing it depends on is left.")
+    _wait_in_line(plan, first=True)
+    if (
+        not due and not Attempt.objects.filter(step__plan=plan).exists()
+    ):  # no condition holds: it is done without a start
         lifecycle.transition(plan, to=Stage.EXECUTING, because="No step has to run.")
         settle(plan)
+
+
+def current_steps(plan: Plan) -> QuerySet[Step]:
+    """The steps of the revision that runs."""
+    return Step.objects.filter(plan=plan, revision__number=plan.revision_number)
+
+
+def _wait_in_line(plan: Plan, *, first: bool) -> None:
+    """Steps begin to wait, in one statement: the first for their turn, the others for the steps before them."""
+    with connection.cursor() as cursor:
+        which = {"plan": plan.pk, "number": plan.revision_number, "first": first}
+        cursor.execute(_WAIT, {**which, "turn": _TURN, "named": _NAMED})
+        waiting = sorted(cursor.fetchall())
+    now = clock.now()
+    told = [
+        ["step_changed", key, None, {"was": "pending", "now": "waiting", "waiting_for": why}, now]
+        for _, key, why in waiting
+    ]
+    for begin in range(0, len(told), _TOLD_TOGETHER):
+        lifecycle.emit_told(plan.pk, told[begin : begin + _TOLD_TOGETHER])
 
 
 @requires_transaction
@@ -49,7 +84,7 @@ def make_due(
     after: timedelta | None = None,
     excluded: Iterable[str] = (),
 ) -> list[Attempt]:
-    """Give each step another attempt, routed now if an agent has room, and ring for the dispatchers.
+    """Give each step another attempt, routed now as far as agents have room, and ring for the dispatchers.
 
     `after` delays the attempt (a back-off): then an agent is only chosen when it is due.
     """
@@ -58,7 +93,6 @@ def make_due(
     made = []
     for step in steps:
         step.attempts_made += 1
-        Step.objects.filter(pk=step.pk).update(attempts_made=step.attempts_made)
         made.append(
             Attempt(
                 step=step,
@@ -70,6 +104,7 @@ def make_due(
                 next_at=Now() + (after or timedelta()),
             )
         )
+    Step.objects.filter(pk__in=[step.pk for step in steps]).update(attempts_made=F("attempts_made") + 1)
     Attempt.objects.bulk_create(made)
     if after:
         seconds = round(after.total_seconds(), 1)
@@ -78,7 +113,11 @@ def make_due(
                 step, to=StepStatus.WAITING, waiting_for=f"Waits {seconds:g} s before try {attempt.number}."
             )
     else:
-        route(made, excluded=excluded)
+        now, later = made[:_ROUTED_AT_ONCE], made[_ROUTED_AT_ONCE:]
+        route(now, excluded=excluded)
+        for attempt in later:  # the dispatcher looks at them when there is room
+            if attempt.step.status not in (StepStatus.WAITING, StepStatus.PENDING):
+                lifecycle.move_step(attempt.step, to=StepStatus.WAITING, waiting_for=_TURN)
     ring()
     return made
 
@@ -146,7 +185,7 @@ def _wanted(plan: Plan, steps: Sequence[Step]) -> list[Step]:
     wanted = []
     for step in steps:
         try:
-            holds = not step.when or references.holds(step.when, scope_of(step))
+            holds = not step.when or references.holds(step.when, scope_of(step.revision_id, {}, when=step.when))
         except references.Unresolvable as error:
             lifecycle.move_step(step, to=StepStatus.FAILED, error=str(error), finished_at=Now())
             give_way(plan, step)
@@ -168,10 +207,10 @@ def give_way(plan: Plan, step: Step) -> None:
         release_successors(plan, step)
 
 
-def scope_of(step: Step) -> dict[str, Any]:
-    """What the references of a step can read: output and status of the steps it names, and of no others."""
-    keys = references.steps_in([step.input, "{{ (" + step.when + ") }}" if step.when else ""])
-    named = Step.objects.filter(revision_id=step.revision_id, key__in=keys)
+def scope_of(revision_id: UUID, value: Any, *, when: str = "") -> dict[str, Any]:
+    """What the references in a value or condition can read: output and status of the steps it names, and of no others."""
+    keys = references.steps_in([value, "{{ (" + when + ") }}" if when else ""])
+    named = Step.objects.filter(revision_id=revision_id, key__in=keys)
     found = named.values_list("key", "status", "output")
     return {"steps": {key: {"status": status, "output": output or {}} for key, status, output in found}}
 
@@ -179,18 +218,18 @@ def scope_of(step: Step) -> dict[str, Any]:
 @requires_transaction
 def settle(plan: Plan) -> bool:
     """End an executing plan in which nothing runs or can start any more. Whether it ended."""
-    steps = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number)
-    live = Attempt.objects.filter(plan=plan, status__in=LIVE_ATTEMPTS)
-    if live.exists():
+    if Attempt.objects.filter(plan=plan, status__in=LIVE_ATTEMPTS).exists():
         return False
+    jobs.enqueue(COMMIT_TASKS, key="batch", after=_BATCHED, trace_id=plan.trace_id)
     if plan.cancel_reason:
         lifecycle.transition(plan, to=Stage.CANCELLED, because=plan.cancel_reason)
         return True
     counts: dict[str, list[str]] = {}
-    for key, status in steps.order_by("index").values_list("key", "status"):
+    fatal = False
+    for key, status, on_failure in current_steps(plan).order_by("index").values_list("key", "status", "on_failure"):
         counts.setdefault(status, []).append(key)
+        fatal = fatal or (status == StepStatus.FAILED and on_failure == OnFailure.STOP)
     unknown, failed = counts.get(StepStatus.UNKNOWN, []), counts.get(StepStatus.FAILED, [])
-    fatal = list(steps.filter(status=StepStatus.FAILED, on_failure=OnFailure.STOP).values_list("key", flat=True))
     if not set(counts) - {str(status) for status in DECIDED_STEPS} and not fatal:
         lifecycle.transition(plan, to=Stage.COMPLETED, because=_how_completed(counts))
     elif unknown or failed:
@@ -232,22 +271,7 @@ def settle_if_idle(plan_id: UUID) -> bool:
     return plan is not None and settle(plan)
 
 
-def jobs_for(kind: str, trace_id: UUID) -> None:
-    """Ask for the one waiting job of a kind that serves all; a moment later, so that many are served at once."""
-    jobs.enqueue(kind, key="batch", after=timedelta(seconds=1), trace_id=trace_id)
-
-
 def ring() -> None:
     """Wake the dispatchers when this transaction commits. PostgreSQL merges equal notifications of a transaction."""
     with connection.cursor() as cursor:
         cursor.execute(f"NOTIFY {DUE_CHANNEL}")
-
-
-def _upstream_names(steps: Sequence[Step]) -> dict[UUID, str]:
-    keys = {step.pk: step.key for step in steps}
-    names: dict[UUID, list[str]] = {}
-    for upstream, downstream in Dependency.objects.filter(downstream__in=keys).values_list(
-        "upstream_id", "downstream_id"
-    ):
-        names.setdefault(downstream, []).append(keys[upstream])
-    return {pk: ", ".join(sorted(found)) for pk, found in names.items()}

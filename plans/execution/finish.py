@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from agents.protocol import Failure, FailureMode, Outcome, WorkResult
@@ -23,7 +24,6 @@ from plans.execution.output import lines_sha256
 from plans.models import Attempt, Step
 from plans.retry import RetryPolicy
 
-COMMIT_TASKS = "audit.commit_tasks"  # the job that writes finished tasks to the audit repository
 _STATUS = {
     Outcome.COMPLETED: AttemptStatus.COMPLETED,
     Outcome.FAILED: AttemptStatus.FAILED,
@@ -31,13 +31,19 @@ _STATUS = {
 }
 
 
-def finish(attempt_id: UUID, *, token: int, result: WorkResult, lines: tuple[int, str]) -> bool:
-    """Record how an attempt ended and go on with its plan. False if the token is no longer the holder's."""
+def finish(
+    attempt_id: UUID, *, token: int, result: WorkResult, lines: tuple[int, str], told: Sequence[Any] = ()
+) -> bool:
+    """Record how an attempt ended and go on with its plan. False if the token is no longer the holder's.
+
+    `told` are events of the attempt that readers were not told yet, as StepContext.ending() has them.
+    """
     with transaction.atomic():
+        hold_plan_of(attempt_id)
         if result.outcome is Outcome.INTERRUPTED:
             return _lost(attempt_id, token, result)
         ended = Attempt.objects.filter(pk=attempt_id, token=token, status=AttemptStatus.RUNNING)
-        failure, output = result.failure, _capped(redact_value(plain(result.output)))
+        failure, output = result.failure, capped(redact_value(plain(result.output)))
         if not ended.update(
             status=_STATUS[result.outcome],
             finished_at=Now(),
@@ -54,6 +60,7 @@ def finish(attempt_id: UUID, *, token: int, result: WorkResult, lines: tuple[int
         ):
             return False
         attempt = Attempt.objects.select_related("step", "plan").get(pk=attempt_id)
+        lifecycle.emit_told(attempt.plan_id, told)
         _tell(attempt, result, lines)
         if result.outcome is Outcome.COMPLETED:
             _completed(attempt, output)
@@ -61,13 +68,41 @@ def finish(attempt_id: UUID, *, token: int, result: WorkResult, lines: tuple[int
             lifecycle.move_step(attempt.step, to=StepStatus.CANCELLED, summary=attempt.summary, finished_at=Now())
         else:
             failed(attempt, failure or Failure(FailureMode.AGENT, "It failed without saying why."))
-        engine.jobs_for(COMMIT_TASKS, attempt.plan.trace_id)
         engine.settle(attempt.plan)
         engine.ring()
     return True
 
 
+@requires_transaction
+def hold_plan_of(attempt_id: UUID) -> None:
+    """Lock the plan before its attempt, in the order of all; only who stops a plan waits for this, other steps do not."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM plans_plan WHERE id = (SELECT plan_id FROM plans_attempt WHERE id = %s) FOR KEY SHARE",
+            [attempt_id],
+        )
+
+
+def never_began(ended_id: UUID) -> bool:
+    """Give another try to the attempt that was claimed by the very transaction that ended `ended_id`, if there is one.
+
+    Its agent lost the connection before it heard of the claim, so it never began and trying again is safe whatever it does.
+    The two rows carry the same transaction's number as long as nobody wrote to either.
+    """
+    with transaction.atomic():
+        hold_plan_of(ended_id)
+        twin = Attempt.objects.raw(
+            "SELECT twin.* FROM plans_attempt ended JOIN plans_attempt twin ON twin.agent_id = ended.agent_id AND twin.xmin = ended.xmin "
+            "WHERE ended.id = %s AND ended.status = 'completed' AND twin.status = 'running'",
+            [ended_id],
+        )
+        for attempt in twin:
+            interrupted(attempt, "Its agent lost the database before it began.", harmless=True)
+        return bool(twin)
+
+
 def _lost(attempt_id: UUID, token: int, result: WorkResult) -> bool:
+    hold_plan_of(attempt_id)
     held = Attempt.objects.select_for_update(of=("self",)).select_related("step", "plan", "agent")
     attempt = held.filter(pk=attempt_id, token=token, status=AttemptStatus.RUNNING).first()
     if attempt:
@@ -132,8 +167,11 @@ def failed(attempt: Attempt, failure: Failure) -> None:
 
 
 @requires_transaction
-def interrupted(attempt: Attempt, because: str) -> None:
-    """The outcome of a running attempt is unknown: try an idempotent step again, ask a person about any other."""
+def interrupted(attempt: Attempt, because: str, *, harmless: bool = False) -> None:
+    """The outcome of a running attempt is unknown: try an idempotent step again, ask a person about any other.
+
+    `harmless` says that it surely did nothing: then it is tried again whatever it is.
+    """
     Attempt.objects.filter(pk=attempt.pk).update(
         status=AttemptStatus.INTERRUPTED,
         failure_mode=str(FailureMode.AGENT),
@@ -160,12 +198,13 @@ def interrupted(attempt: Attempt, because: str) -> None:
         output_lines=attempt.line_count,
     )
     policy = RetryPolicy.from_json(step.retry)
-    if step.idempotent and attempt.number < policy.attempts and not plan.cancel_reason:
+    if harmless and not plan.cancel_reason:
+        engine.make_due(plan, [step], because=because)
+    elif step.idempotent and attempt.number < policy.attempts and not plan.cancel_reason:
         failed(attempt, Failure(FailureMode.AGENT, because, transient=True))
     else:
         why = f"{because} What it had changed by then is not known; a person decides whether to try again."
         lifecycle.move_step(step, to=StepStatus.UNKNOWN, error=why)
-    engine.jobs_for(COMMIT_TASKS, plan.trace_id)
     engine.settle(plan)
     engine.ring()
 
@@ -198,7 +237,7 @@ def refuse(attempt: Attempt, because: str) -> None:
     engine.settle(plan)
 
 
-def _capped(output: dict[str, Any]) -> dict[str, Any]:
+def capped(output: dict[str, Any]) -> dict[str, Any]:
     """The output, or what is said of it if it is too large to keep."""
     size = len(json.dumps(output))
     if size <= LONGEST_OUTPUT:

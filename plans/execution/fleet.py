@@ -1,38 +1,57 @@
-"""The fleet as the router sees it: who is there, who is busy, and how well each did before."""
+"""The fleet as the router sees it: who is there, who is busy, and how well each did lately."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Max, Q
-from django.db.models.functions import Now
+from django.db import connection
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from agents.models import Agent
 from agents.routing.router import AgentRouter, Choice
 from agents.routing.score import Candidate, Need
+from audit.canonical import canonical
 from plans.models import Attempt
 
-RECENT = timedelta(days=90)
 _LIVE = Q(status__in=["due", "sent", "running"])
+_RECORDS_SECONDS = 20.0  # how old what is known of earlier work may be when a choice is made
+_CHOICE_SECONDS = 1.0  # how long a choice to go on with the same agent holds
+# How each agent did on each kind of work: of the latest attempts, so that a choice costs the same whatever the history.
+_RECORDS = """
+SELECT step.work_type, agent.name, count(*), count(*) FILTER (WHERE recent.status = 'completed'), max(recent.finished_at)
+FROM (SELECT step_id, agent_id, status, finished_at FROM plans_attempt
+      WHERE status IN ('completed', 'failed', 'interrupted') ORDER BY id DESC LIMIT 5000) recent
+JOIN plans_step step ON step.id = recent.step_id JOIN agents_agent agent ON agent.id = recent.agent_id
+GROUP BY step.work_type, agent.name
+"""
+Records = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by work type, by agent
+_NEVER = float("-inf")
+_records: tuple[float, Records] = (_NEVER, {})
+_continuing: dict[str, tuple[float, dict[str, Any]]] = {}
+
+
+def forget() -> None:
+    """Look anew at the next choice. What a process remembers of one database is not true of another."""
+    global _records
+    _records = (_NEVER, {})
+    _continuing.clear()
 
 
 def choose(attempts: Sequence[Attempt], *, excluded: frozenset[str]) -> list[tuple[Agent | None, Choice]]:
     """An agent for each attempt, or None with the reason, in the order given; a slot is given away only once."""
-    agents = {agent.name: agent for agent in Agent.objects.exclude(status="terminated")}
+    agents = _agents()
     in_use = _in_use()
-    records: dict[str, dict[str, dict[str, Any]]] = {}
     router = AgentRouter()
     chosen = []
     for attempt in attempts:
         step = attempt.step
-        if step.work_type not in records:
-            records[step.work_type] = _records(step.work_type)
         need = Need(step.tool, step.agent_type, step.work_type, _labels(step.resources), excluded)
-        candidates = [_candidate(agent, in_use.get(name, 0), records[step.work_type]) for name, agent in agents.items()]
+        candidates = _candidates(agents, in_use, step.work_type)
         choice = router.choose(need, candidates)
         if choice.chosen is None and excluded:  # better the same agent again than nobody
             choice = router.choose(replace(need, excluded=frozenset()), candidates)
@@ -40,6 +59,43 @@ def choose(attempts: Sequence[Attempt], *, excluded: frozenset[str]) -> list[tup
             in_use[choice.chosen] = in_use.get(choice.chosen, 0) + 1
         chosen.append((agents[choice.chosen] if choice.chosen else None, choice))
     return chosen
+
+
+def continuing(agent: str, needs: set[str]) -> dict[str, Any]:
+    """The router's choices for an agent whose slot just became free: by need, those that it gives to this agent.
+
+    A need is the text that chiffon_need (plans/sql/hot_path.sql) makes of a step; those asked for earlier are included. A
+    choice holds for a second, so that hundreds of short steps do not ask for the fleet hundreds of times.
+    """
+    made, choices = _continuing.get(agent, (_NEVER, {}))
+    if needs <= choices.keys() and time.monotonic() - made < _CHOICE_SECONDS:
+        return {need: choice for need, choice in choices.items() if choice}
+    agents, in_use = _agents(), _in_use()
+    in_use[agent] = max(0, in_use.get(agent, 0) - 1)  # the slot of the step that is ending
+    found = {}
+    for text in needs | choices.keys():
+        tool, agent_type, work_type, labels = json.loads(text)
+        need = Need(tool, agent_type, work_type, frozenset(labels))
+        choice = AgentRouter().choose(need, _candidates(agents, in_use, work_type), continuing=agent)
+        found[text] = _told(choice) if choice.chosen == agent else None
+    _continuing[agent] = (time.monotonic(), found)
+    return {need: choice for need, choice in found.items() if choice}
+
+
+def _told(choice: Choice) -> dict[str, Any]:
+    """A choice as the database stores it: the whole for the attempt, in canonical text what its record holds."""
+    others = [
+        {"agent": one["agent"], "score": one["score"]} for one in choice.candidates if one["agent"] != choice.chosen
+    ]
+    return {
+        "routing": choice.to_json(),
+        "score": canonical(choice.score).decode(),
+        "others": canonical(others).decode(),
+    }
+
+
+def _agents() -> dict[str, Agent]:
+    return {agent.name: agent for agent in Agent.objects.exclude(status="terminated")}
 
 
 def room() -> int:
@@ -59,8 +115,12 @@ def _labels(resources: dict[str, Any]) -> frozenset[str]:
     return frozenset(resources.get("labels", ()))
 
 
-def _candidate(agent: Agent, in_use: int, records: dict[str, dict[str, Any]]) -> Candidate:
-    known = records.get(agent.name, {})
+def _candidates(agents: Mapping[str, Agent], in_use: Mapping[str, int], work_type: str) -> list[Candidate]:
+    known = _recent().get(work_type, {})
+    return [_candidate(agent, in_use.get(name, 0), known.get(name, {})) for name, agent in agents.items()]
+
+
+def _candidate(agent: Agent, in_use: int, known: Mapping[str, Any]) -> Candidate:
     last = known.get("last")
     return Candidate(
         name=agent.name,
@@ -76,14 +136,14 @@ def _candidate(agent: Agent, in_use: int, records: dict[str, dict[str, Any]]) ->
     )
 
 
-def _records(work_type: str) -> dict[str, dict[str, Any]]:
-    """How each agent did on this kind of work lately: tries, successes, and when it last ended one."""
-    ended = Attempt.objects.filter(
-        step__work_type=work_type, finished_at__gt=Now() - RECENT, status__in=["completed", "failed", "interrupted"]
-    )
-    rows = (
-        ended.values("agent__name")
-        .annotate(tried=Count("pk"), succeeded=Count("pk", filter=Q(status="completed")), last=Max("finished_at"))
-        .order_by()
-    )
-    return {row["agent__name"]: dict(row) for row in rows}
+def _recent() -> Records:
+    global _records
+    if time.monotonic() - _records[0] < _RECORDS_SECONDS:
+        return _records[1]
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_RECORDS)
+        for work_type, agent, tried, succeeded, last in cursor.fetchall():
+            found.setdefault(work_type, {})[agent] = {"tried": tried, "succeeded": succeeded, "last": last}
+    _records = (time.monotonic(), found)
+    return found

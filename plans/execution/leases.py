@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
 from django.db import connection
-from django.db.models.functions import Now
 
 from plans.conf import LEASE_SECONDS
 from plans.models import Attempt
-
-LEASE = timedelta(seconds=LEASE_SECONDS)
-
-
-def lease_end() -> object:
-    """The end of a lease that begins now, on the database's clock."""
-    return Now() + LEASE
 
 
 def renew(attempt_id: UUID, token: int) -> bool | None:

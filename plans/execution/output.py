@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import time
 from typing import Any
@@ -17,8 +18,8 @@ from audit.redaction import redact, redact_value
 from plans import live
 from plans.conf import BEAT_SECONDS, FLUSH_SECONDS, LEASE_SECONDS, LINES_PER_FLUSH, LOOK_SECONDS
 from plans.enums import EventType
+from plans.execution import clock
 from plans.execution.leases import asked_to_stop, renew
-from plans.models import Event
 
 logger = logging.getLogger(__name__)
 _PAUSE_WHILE_AWAY = 0.5  # seconds between two tries while the database is away
@@ -31,9 +32,14 @@ class StepContext:
     is lost and the tool is told to stop.
     """
 
-    def __init__(self, attempt_id: UUID, token: int, plan_id: UUID, step_key: str) -> None:
+    def __init__(
+        self, attempt_id: UUID, token: int, plan_id: UUID, step_key: str, *, number: int = 1, quick: bool = False
+    ) -> None:
         self.attempt_id, self.token, self.plan_id, self.step_key = attempt_id, token, plan_id, step_key
+        self.number = number
         self.lost = False
+        self._quick = quick  # the tool ends in milliseconds: its events are told together, with its end
+        self._untold: list[Any] = []
         self._stop = False
         self._count = 0
         self._hash = hashlib.sha256()
@@ -49,9 +55,15 @@ class StepContext:
         self._flush_if_due()
 
     def event(self, type_: str, data: dict[str, Any]) -> None:
-        """Announce one of the agent events."""
+        """Announce one of the agent events. What a tool is about to do is told before it is done."""
         self.flush()
-        self._persistently(lambda: self._write_event(type_, redact_value(plain(data))))
+        self._untold.append(self._told(type_, redact_value(plain(data))))
+        if not self._quick:
+            self._tell()
+
+    def ending(self, *events: tuple[str, dict[str, Any]]) -> list[Any]:
+        """What was not told yet, with these last events, for whoever records the end of the attempt."""
+        return [*self._untold, *(self._told(type_, data) for type_, data in events)]
 
     def beat(self) -> bool:
         """Keep the lease; False says that it is lost."""
@@ -69,6 +81,8 @@ class StepContext:
 
     def flush(self) -> None:
         """Store what waits, whatever its age."""
+        if self._waiting:
+            self._tell()  # a line belongs after what was announced before it
         while self._waiting and not self.lost:
             batch = self._waiting[:LINES_PER_FLUSH]
             self._persistently(lambda batch=batch: self._store(batch))
@@ -122,14 +136,17 @@ class StepContext:
             self._hash.update(text.encode() + b"\n")
         live.announce(self.plan_id)
 
-    def _write_event(self, type_: str, data: dict[str, Any]) -> None:
-        Event.objects.create(
-            plan_id=self.plan_id,
-            type=EventType(type_),
-            step_key=self.step_key,
-            attempt_id=self.attempt_id,
-            data=data,
-        )
+    def _told(self, type_: str, data: dict[str, Any]) -> list[Any]:
+        return [str(EventType(type_)), self.step_key, str(self.attempt_id), data, clock.now()]
+
+    def _tell(self) -> None:
+        if self._untold:
+            self._persistently(self._write_events)
+
+    def _write_events(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT chiffon_tell(%s, %s::jsonb)", [self.plan_id, json.dumps(self._untold)])
+        self._untold = []
         live.announce(self.plan_id)
 
     def _persistently(self, write: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from audit import git_trail, trail
 from audit.task_file import STATUSES, path_of
@@ -25,7 +26,7 @@ def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
     Raises GitTrailError while git is in trouble; the job is then tried again and nothing is lost.
     """
     written = 0
-    while attempts := list(_unwritten()[:_BATCH]):
+    while attempts := list(unwritten()[:_BATCH]):
         steps = {attempt.step_id: attempt.step for attempt in attempts}
         payloads = [task_file(step) for step in steps.values()]
         commit = git_trail.commit_tasks(payloads)
@@ -45,7 +46,7 @@ def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
     return {"tasks": written}
 
 
-def _unwritten() -> Any:
+def unwritten() -> QuerySet[Attempt]:
     """Ended attempts that no commit holds yet; those of a step that is tried again come when the step has ended."""
     ended = Attempt.objects.filter(
         status__in=_ENDED, audit_commit="", started_at__isnull=False, step__status__in=STATUSES

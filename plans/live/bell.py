@@ -52,7 +52,9 @@ class Bell:
         threading.Thread(target=self._run, name="live-bell", daemon=True).start()
 
     def ring(self, group: str, message: dict[str, Any]) -> None:
-        """Leave a note for the thread."""
+        """Leave a note for the thread; it is only woken for a group that does not pause."""
+        if self._pausing.get(group):  # rung already, and rung again when its pause ends
+            return
         self._loop.call_soon_threadsafe(self._note, group, message)
 
     def _run(self) -> None:

@@ -16,7 +16,8 @@ LONGEST_CURSOR: Final = 131_072
 MOST_STREAMS: Final = 2_000
 _HIGHEST_ID: Final = 2**63 - 1
 _HIGHEST_SEQ: Final = 2**31 - 1
-_PARTS: Final = 4
+_PARTS: Final = 5
+WHOLE: Final = 2**31 - 1  # all events of a row
 
 
 class BadCursor(Refused):
@@ -37,17 +38,21 @@ class ForeignCursor(BadCursor):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Everything up to here was seen: events in (xid, id) order, and the lines of attempts whose output has not ended."""
+    """Everything up to here was seen: events in (xid, id) order, and the lines of attempts whose output has not ended.
+
+    A row may hold several events (plans.models.Event): `part` of the row at (xid, id) were seen.
+    """
 
     epoch: str
     xid: int = 0
     id: int = 0
     streams: Mapping[UUID, int] = field(default_factory=dict)
+    part: int = WHOLE
 
     def encode(self) -> str:
         """The text that readers hand back."""
         streams = {attempt.hex: seq for attempt, seq in self.streams.items()}
-        raw = json.dumps([self.epoch, self.xid, self.id, streams], separators=(",", ":")).encode()
+        raw = json.dumps([self.epoch, self.xid, self.id, streams, self.part], separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
     @classmethod
@@ -57,7 +62,7 @@ class Cursor:
             raise BadCursor
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            epoch, xid, event_id, streams = _four(json.loads(raw))
+            epoch, xid, event_id, streams, part = _five(json.loads(raw))
         except (binascii.Error, ValueError, RecursionError) as error:
             raise BadCursor from error
         if not isinstance(epoch, str) or not isinstance(streams, dict) or len(streams) > MOST_STREAMS:
@@ -67,10 +72,11 @@ class Cursor:
             _whole(xid, _HIGHEST_ID),
             _whole(event_id, _HIGHEST_ID),
             {_uuid(attempt): _whole(seq, _HIGHEST_SEQ) for attempt, seq in streams.items()},
+            _whole(part, WHOLE),
         )
 
 
-def _four(parts: object) -> list[object]:
+def _five(parts: object) -> list[object]:
     if not isinstance(parts, list) or len(parts) != _PARTS:
         raise BadCursor
     return parts

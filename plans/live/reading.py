@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
 
 from plans.enums import EventType, StepStatus
-from plans.live.cursor import Cursor, ForeignCursor
+from plans.live.cursor import WHOLE, Cursor, ForeignCursor
 from plans.models import Plan
 
 DEFAULT_LIMIT: Final = 500
@@ -37,8 +37,8 @@ SELECT (SELECT system_identifier FROM pg_control_system())::text || '.' ||
        pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 """
 _EVENTS: Final = """
-SELECT id, xid, type, step_key, attempt_id, data::text, at FROM plans_event
-WHERE plan_id = %s AND (xid, id) > (%s, %s) ORDER BY xid, id LIMIT %s
+SELECT id, xid, type, step_key, attempt_id, data::text, at, earlier::text FROM plans_event
+WHERE plan_id = %s AND (xid, id) >= (%s, %s) ORDER BY xid, id LIMIT %s
 """
 # The join keeps a made-up cursor from reading the output of a plan that its reader may not see.
 _LINES: Final = """
@@ -53,11 +53,16 @@ CROSS JOIN LATERAL (
 ORDER BY wanted.attempt_id, line.seq
 """
 _OPEN: Final = """
-SELECT attempt_id FROM plans_event
-WHERE plan_id = %s AND xid < %s AND attempt_id IS NOT NULL
+SELECT attempt_id FROM (
+    SELECT attempt_id, type, data FROM plans_event WHERE plan_id = %(plan)s AND xid < %(xmin)s
+    UNION ALL
+    SELECT (told ->> 2)::uuid, told ->> 0, told -> 3
+    FROM plans_event, jsonb_array_elements(earlier) told WHERE plan_id = %(plan)s AND xid < %(xmin)s
+) told
+WHERE attempt_id IS NOT NULL
 GROUP BY attempt_id
-HAVING bool_or(type = ANY(%s)) AND NOT bool_or(
-    type = ANY(%s) OR (type = 'step_changed' AND coalesce(data ->> 'now', '') <> 'running'))
+HAVING bool_or(type = ANY(%(opening)s)) AND NOT bool_or(
+    type = ANY(%(closing)s) OR (type = 'step_changed' AND coalesce(data ->> 'now', '') <> 'running'))
 """
 
 
@@ -91,6 +96,7 @@ class _Event:
     attempt_id: UUID | None
     data: dict[str, Any]
     at: datetime
+    part: int  # its place in its row, from 1; the last of a row is WHOLE
 
     @property
     def opens(self) -> bool:
@@ -121,7 +127,8 @@ def cursor_now(plan: Plan | UUID) -> str:
     plan_id = plan.pk if isinstance(plan, Plan) else plan
     epoch, xmin = _position()
     with connection.cursor() as cursor:
-        cursor.execute(_OPEN, [plan_id, xmin, [str(kind) for kind in OPENING], [str(kind) for kind in CLOSING]])
+        kinds = {"opening": [str(kind) for kind in OPENING], "closing": [str(kind) for kind in CLOSING]}
+        cursor.execute(_OPEN, {"plan": plan_id, "xmin": xmin, **kinds})
         streams = {row[0]: 0 for row in cursor.fetchall()}
     return Cursor(epoch, xmin, 0, streams).encode()
 
@@ -161,14 +168,15 @@ class _Reading:
     heads: list[tuple[datetime, UUID, int]] = field(default_factory=list)
     xid: int = 0
     id: int = 0
+    part: int = 0
 
     def run(self) -> Batch:
-        self.xid, self.id = self.start.xid, self.start.id
+        self.xid, self.id, self.part = self.start.xid, self.start.id, self.start.part
         self.open = dict(self.start.streams)
         found = _read_events(self.plan_id, self.start, self.limit)
         events = [event for event in found if event.xid < self.xmin]
         held = found[len(events) :]
-        more = len(events) == self.limit
+        more = len(events) >= self.limit
         if self.output:
             events, shortened = self._find_streams(events)
             more = more or shortened
@@ -255,7 +263,7 @@ class _Reading:
         return not (stream.cut and stream.next == len(stream.lines))
 
     def _tell(self, event: _Event) -> None:
-        self.xid, self.id = event.xid, event.id
+        self.xid, self.id, self.part = event.xid, event.id, event.part
         if self.output and event.attempt_id is not None:
             if event.opens:
                 if event.attempt_id not in self.open:
@@ -279,7 +287,7 @@ class _Reading:
         )
 
     def _cursor(self) -> str:
-        return Cursor(self.start.epoch, self.xid, self.id, self.open).encode()
+        return Cursor(self.start.epoch, self.xid, self.id, self.open, self.part).encode()
 
 
 def _position() -> tuple[str, int]:
@@ -292,12 +300,20 @@ def _position() -> tuple[str, int]:
 
 def _read_events(plan_id: UUID, start: Cursor, limit: int) -> list[_Event]:
     with connection.cursor() as cursor:
-        cursor.execute(_EVENTS, [plan_id, start.xid, start.id, limit])
+        cursor.execute(_EVENTS, [plan_id, start.xid, start.id, limit + 1])
         rows = cursor.fetchall()
-    return [
-        _Event(event_id, xid, kind, step, attempt, json.loads(data), at)
-        for event_id, xid, kind, step, attempt, data, at in rows
-    ]
+    found = [event for row in rows for event in _unfolded(*row)]
+    return [event for event in found if (event.xid, event.id, event.part) > (start.xid, start.id, start.part)][:limit]
+
+
+def _unfolded(
+    event_id: int, xid: int, kind: str, step: str, attempt: UUID | None, data: str, at: datetime, earlier: str | None
+) -> Iterator[_Event]:
+    """The single events of a row, oldest first."""
+    for part, (kind_, step_, attempt_, data_, at_) in enumerate(json.loads(earlier) if earlier else (), start=1):
+        whose = UUID(attempt_) if attempt_ else None
+        yield _Event(event_id, xid, kind_, step_, whose, data_, datetime.fromtimestamp(at_, UTC), part)
+    yield _Event(event_id, xid, kind, step, attempt, json.loads(data), at, WHOLE)
 
 
 def _read_lines(plan_id: UUID, wanted: Mapping[UUID, int], each: int) -> list[Line]:

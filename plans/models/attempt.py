@@ -18,13 +18,15 @@ class Attempt(models.Model):
     """One try at a step: the outbox entry, the lease and the result in one row."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    step = models.ForeignKey("plans.Step", on_delete=models.PROTECT, related_name="attempts")
-    plan = models.ForeignKey("plans.Plan", on_delete=models.PROTECT, related_name="attempts")
+    # The indexes below serve the foreign keys too: one of their own would cost every attempt another entry.
+    step = models.ForeignKey("plans.Step", on_delete=models.PROTECT, related_name="attempts", db_index=False)
+    plan = models.ForeignKey("plans.Plan", on_delete=models.PROTECT, related_name="attempts", db_index=False)
     number = models.PositiveIntegerField(help_text="1 for the first try.")
     status = models.CharField(max_length=16, choices=AttemptStatus.choices, default=AttemptStatus.DUE)
     priority = models.PositiveSmallIntegerField(default=3)
-    agent = models.ForeignKey("agents.Agent", on_delete=models.PROTECT, null=True, related_name="attempts")
-    routing = models.JSONField(default=dict, help_text="Every candidate with its score and factors, and the reason.")
+    agent = models.ForeignKey(
+        "agents.Agent", on_delete=models.PROTECT, null=True, related_name="attempts", db_index=False
+    )
     expects_token = models.PositiveIntegerField(default=0, help_text="The step's token that a claim must find.")
     token = models.PositiveIntegerField(null=True, help_text="The token this attempt drew when it was claimed.")
     next_at = models.DateTimeField(db_default=Now(), help_text="Not before this time, on the database's clock.")
@@ -47,6 +49,8 @@ class Attempt(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    # Last, because it is written once: what lies before and behind the changed columns of a row is not logged again.
+    routing = models.JSONField(default=dict, help_text="Every candidate with its score and factors, and the reason.")
 
     class Meta:
         ordering: ClassVar = ["step", "number"]
@@ -58,8 +62,9 @@ class Attempt(models.Model):
                 name="attempt_not_in_git",
                 condition=Q(status__in=["completed", "failed", "cancelled", "interrupted"], audit_commit=""),
             ),
-            models.Index(fields=["lease_until"], name="attempt_running", condition=Q(status="running")),
-            models.Index(fields=["agent"], name="attempt_on_agent", condition=Q(status__in=["due", "sent", "running"])),
+            models.Index(
+                fields=["plan", "agent"], name="attempt_live", condition=Q(status__in=["due", "sent", "running"])
+            ),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(name="one_attempt_per_number", fields=["step", "number"]),

@@ -213,13 +213,14 @@ def _held(facts: list[dict[str, Any]], upstream: dict[str, list[str]], stuck: se
 
 
 def _latest_events(plan_id: UUID) -> list[Event]:
-    return list(Event.objects.filter(plan_id=plan_id).order_by("-xid", "-id")[:EVENTS_READ])
+    rows = Event.objects.filter(plan_id=plan_id).order_by("-xid", "-id")[:EVENTS_READ]
+    return [event for row in rows for event in reversed(row.unfolded())][:EVENTS_READ]
 
 
 def _time(plan: Plan) -> tuple[list[Bar], float | None, tuple[datetime, datetime] | None]:
     """The last attempts on one time axis, where now is on it, and its two ends."""
     ran = list(
-        Attempt.objects.filter(plan=plan, started_at__isnull=False)
+        Attempt.objects.filter(step__plan=plan, started_at__isnull=False)
         .select_related("step")
         .order_by("-started_at")[:BARS_SHOWN]
     )[::-1]

@@ -29,10 +29,10 @@ def cancel_plan(*, actor: Actor, plan_id: UUID, reason: str) -> Plan:
     plan = operable(actor, plan_id)
     reason = _reason(reason, "Say why it is cancelled: the people who asked and approved read this.")
     with acting(actor, plan.trace_id), transaction.atomic():
-        # Attempts before the plan, in the order in which an ending attempt locks them: so the two never wait for each other.
+        # The plan before its attempts, as every end of an attempt does it; whoever holds the plan, sees all that are live.
+        plan = Plan.objects.select_for_update().get(pk=plan_id)
         live = Attempt.objects.select_for_update().filter(plan=plan, status__in=LIVE_ATTEMPTS).order_by("pk")
         attempts = list(live)
-        plan = Plan.objects.select_for_update().get(pk=plan_id)
         if Stage.CANCELLED not in lifecycle.possible_stages(plan):
             raise IllegalTransition(
                 f"Plan {plan.number} is {Stage(plan.stage).label.lower()}; nothing is left to cancel."
@@ -88,9 +88,8 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
         step = found.first() if KEY.fullmatch(key) else None
         if step is None:
             raise NotFound(f"Plan {plan.number} has no step {key[:64]!r}.")
-        # The attempt before the plan, as an ending attempt does it.
-        list(Attempt.objects.select_for_update().filter(step=step, status__in=LIVE_ATTEMPTS))
         plan = Plan.objects.select_for_update().get(pk=plan_id)
+        list(Attempt.objects.select_for_update().filter(step=step, status__in=LIVE_ATTEMPTS))
         step.refresh_from_db()
         going_on = plan.stage in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED)
         if step.status not in _SKIPPABLE or not going_on:

@@ -48,7 +48,7 @@ def test_each_field_narrows_what_is_found(trail_of_two):
     assert found(q="DEPLOY kuma homelab") == ["request.received"]
     assert found(q='"why"') == ["policy.changed"]
     assert found(q="100%") == []
-    assert len(found(q=str(story.plan.pk))) == 3
+    assert len(found(q=str(story.plan.pk))) == 4  # the whole story of its trace
     assert found(q="7f3ac91e") == ["plan.approved"] * 2
 
 

@@ -179,7 +179,6 @@ def test_facts_and_alternatives_come_back_and_the_columns_agree_with_the_bytes(d
         ("sha256", "0" * 64, ProofState.BROKEN, ()),
         ("reason", "another", ProofState.COLUMNS_DIFFER, ("reason",)),
         ("actor", "someone", ProofState.COLUMNS_DIFFER, ("actor",)),
-        ("metadata", {"x": 1}, ProofState.COLUMNS_DIFFER, ("metadata",)),
         ("type", "person.signed_out", ProofState.COLUMNS_DIFFER, ("type",)),
     ],
 )

@@ -18,7 +18,7 @@ def broken(installation: Installation, plan_id: str) -> list[str]:
     steps = installation.rows("SELECT * FROM plans_step WHERE plan_id = %s ORDER BY index", plan_id)
     attempts = installation.rows("SELECT * FROM plans_attempt WHERE plan_id = %s ORDER BY step_id, number", plan_id)
     records = installation.rows(
-        "SELECT sequence, type, subject_id, metadata FROM audit_decisionrecord WHERE plan_id = %s ORDER BY sequence",
+        "SELECT sequence, type, subject_id, canonical::jsonb -> 'metadata' AS metadata FROM audit_decisionrecord WHERE plan_id = %s ORDER BY sequence",
         plan_id,
     )
     found = _rest(plan, steps, attempts) + _records(plan, attempts, records) + _tokens(steps, attempts)

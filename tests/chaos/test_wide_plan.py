@@ -100,8 +100,10 @@ async def test_a_wide_plan_on_eight_processes(house, lock_waits):
     snapshot, later = seen[0], seen[1:]
     assert snapshot["type"] == "snapshot"
     in_database = house.rows(
-        "SELECT type, step_key, attempt_id FROM plans_event WHERE plan_id = %s AND xid >= "
-        "(SELECT min(xid) FROM plans_event WHERE plan_id = %s AND data ->> 'now' = 'approved')",
+        "SELECT type, step_key, attempt_id FROM ("
+        "SELECT plan_id, xid, type, step_key, attempt_id FROM plans_event UNION ALL "
+        "SELECT plan_id, xid, told ->> 0, told ->> 1, (told ->> 2)::uuid FROM plans_event, jsonb_array_elements(earlier) told) told "
+        "WHERE plan_id = %s AND xid >= (SELECT min(xid) FROM plans_event WHERE plan_id = %s AND data ->> 'now' = 'approved')",
         plan["id"], plan["id"],
     )  # fmt: skip
     key = lambda kind, step, attempt: (kind, step or "", str(attempt or ""))  # noqa: E731 - one shape for both sides

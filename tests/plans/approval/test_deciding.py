@@ -23,11 +23,8 @@ pytestmark = pytest.mark.django_db
 
 
 def refusals(plan):
-    return list(
-        DecisionRecord.objects.filter(plan_id=plan.pk, type="plan.decision_refused")
-        .order_by("sequence")
-        .values_list("actor", "metadata__code")
-    )
+    refused = DecisionRecord.objects.filter(plan_id=plan.pk, type="plan.decision_refused").order_by("sequence")
+    return [(record.actor, record.metadata["code"]) for record in refused]
 
 
 def test_an_approval_starts_the_plan_in_the_same_moment(plan, digest, approver):

@@ -38,7 +38,7 @@ def claimed(engine):
 
 
 def end(held, outcome=Outcome.COMPLETED):
-    return finish(held.attempt.pk, token=held.token, result=WorkResult(outcome, summary="x"), lines=(0, ""))
+    return finish(held.attempt_id, token=held.token, result=WorkResult(outcome, summary="x"), lines=(0, ""))
 
 
 def test_a_plan_that_waits_for_approval_is_cancelled_at_once(requester):
@@ -62,7 +62,7 @@ def test_a_running_step_ends_first_and_the_plan_after_it(approved, engine, who):
     held = claimed(engine)
     services.cancel_plan(actor=who, plan_id=plan.pk, reason="stop")
     assert (stage(plan), statuses(plan)) == ("executing", {"a": "running", "b": "cancelled"})
-    assert Attempt.objects.get(pk=held.attempt.pk).cancel_requested
+    assert Attempt.objects.get(pk=held.attempt_id).cancel_requested
     assert end(held, Outcome.CANCELLED)
     assert (stage(plan), statuses(plan)["a"]) == ("cancelled", "cancelled")
 

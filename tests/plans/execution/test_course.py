@@ -9,10 +9,10 @@ from audit.authority import Role
 from audit.context import Actor
 from audit.models import DecisionRecord
 from plans import services
+from plans.conf import COMMIT_TASKS
 from plans.errors import IllegalTransition, NotFound
 from plans.execution import attempt
-from plans.execution.finish import COMMIT_TASKS
-from plans.models import Attempt, Event, Plan, Step
+from plans.models import Attempt, Event, Plan, Step, events_of
 from tests import factories
 from tests.engine import stage, statuses, tries
 from tests.factories import step
@@ -53,8 +53,7 @@ def test_each_move_has_one_record_and_one_event(approved, engine):
         "plan.stage_changed", "attempt.started", "attempt.completed", "step.routed", "attempt.started",
         "attempt.completed", "plan.stage_changed",
     ]  # fmt: skip
-    events = Event.objects.filter(plan_id=plan.pk, step_key="a").order_by("id").values_list("type", flat=True)
-    assert list(events) == [
+    assert [event.type for event in events_of(plan.pk) if event.step_key == "a"] == [
         "step_changed", "step_changed", "agent_started", "agent_thinking", "tool_executing", "tool_completed",
         "output_end", "agent_completed", "step_changed",
     ]  # fmt: skip
@@ -168,7 +167,7 @@ class TestCapacity:
         assert engine.dispatch() == []
         engine.sent = []
         first = Attempt.objects.get(plan=plan, step__key="a")
-        assert attempt.run(first.pk, token=first.expects_token)
+        assert attempt.run(first.pk, token=first.expects_token, go_on_for=0)
         assert engine.step() == 1
         engine.run()
         assert stage(plan) == "completed"
@@ -212,7 +211,7 @@ class TestCapacity:
         while messages := engine.dispatch():
             order += [Attempt.objects.get(pk=pk).plan_id for pk, _, _ in messages]
             for pk, token, _ in messages:
-                attempt.run(pk, token=token)
+                attempt.run(pk, token=token, go_on_for=0)
         assert order == [plans[0].pk, plans[2].pk, plans[1].pk]
 
 

@@ -14,7 +14,7 @@ from plans import services
 from plans.conf import LONGEST_OUTPUT
 from plans.execution import attempt, dispatcher, finish, leases, reaper
 from plans.execution.output import StepContext
-from plans.models import Attempt, Event, OutputLine, Plan, Step
+from plans.models import Attempt, Event, OutputLine, Plan, Step, events_of
 from tests import factories
 from tests.engine import claim, stage, statuses, tries
 from tests.factories import step
@@ -30,7 +30,7 @@ def held(engine):
 
 
 def end(claimed, result=DONE, lines=(0, "")):
-    return finish.finish(claimed.attempt.pk, token=claimed.token, result=result, lines=lines)
+    return finish.finish(claimed.attempt_id, token=claimed.token, result=result, lines=lines)
 
 
 def a_playbook():
@@ -114,7 +114,7 @@ class TestHolders:
         engine.forget_beats()
         assert engine.sweep() >= 1
         assert tries(plan, "a") == [(1, "interrupted"), (2, "due")]
-        assert leases.renew(zombie.attempt.pk, zombie.token) is None
+        assert leases.renew(zombie.attempt_id, zombie.token) is None
         assert end(zombie) is False
         engine.skip_waits()
         second = held(engine)
@@ -155,7 +155,7 @@ class TestHolders:
     def test_a_lease_that_is_kept_is_left_alone(self, approved, engine):
         plan = approved(step("a"))
         holder = held(engine)
-        assert leases.renew(holder.attempt.pk, holder.token) is False
+        assert leases.renew(holder.attempt_id, holder.token) is False
         assert engine.sweep() == 0
         assert statuses(plan) == {"a": "running"}
 
@@ -192,7 +192,7 @@ class TestHolders:
         for pk, token, _ in engine.dispatch():
             claimed = claim(pk, token)
             Attempt.objects.filter(pk=pk).update(status="completed", lease_until=None)
-            Step.objects.filter(pk=claimed.step.pk).update(status="completed")
+            Step.objects.filter(pk=claimed.step.id).update(status="completed")
         assert stage(plan) == "executing"
         assert engine.sweep() == 1
         assert stage(plan) == "completed"
@@ -239,7 +239,7 @@ class TestResults:
     def test_an_event_of_a_tool_holds_what_a_column_can_hold(self, approved, engine):
         plan = approved(step("a"))
         claimed = held(engine)
-        StepContext(claimed.attempt.pk, claimed.token, plan.pk, "a").event(
+        StepContext(claimed.attempt_id, claimed.token, plan.pk, "a").event(
             "agent_thinking", {"text": "a\x00b\ud800", "n": math.nan}
         )
         event = Event.objects.get(plan_id=plan.pk, type="agent_thinking")
@@ -257,13 +257,13 @@ class TestOutput:
             assert seq == place
             whole.update(text.encode() + b"\n")
         assert (done.line_count, done.lines_sha256) == (100_000, whole.hexdigest())
-        (told,) = Event.objects.filter(plan_id=plan.pk, type="output_end").values_list("data", flat=True)
+        (told,) = [event.data for event in events_of(plan.pk) if event.type == "output_end"]
         assert told == {"count": 100_000, "sha256": whole.hexdigest()}
 
     def test_bytes_that_are_no_text_do_not_stop_the_lines(self, approved, engine):
         plan = approved(step("a"))
         claimed = held(engine)
-        context = StepContext(claimed.attempt.pk, claimed.token, plan.pk, "a")
+        context = StepContext(claimed.attempt_id, claimed.token, plan.pk, "a")
         for text in (
             "\x00nul",
             "half \ud800",
@@ -274,7 +274,7 @@ class TestOutput:
             context.line("stdout", text)
         context.flush()
         lines = list(
-            OutputLine.objects.filter(attempt_id=claimed.attempt.pk).order_by("seq").values_list("text", flat=True)
+            OutputLine.objects.filter(attempt_id=claimed.attempt_id).order_by("seq").values_list("text", flat=True)
         )
         assert len(lines) == 5
         assert not any("\x00" in line or "\x07" in line or "\x1b[2J" in line for line in lines)
@@ -285,7 +285,7 @@ class TestOutput:
     def test_who_lost_the_lease_writes_no_line(self, approved, engine):
         plan = approved(step("a"))
         claimed = held(engine)
-        context = StepContext(claimed.attempt.pk, claimed.token, plan.pk, "a")
+        context = StepContext(claimed.attempt_id, claimed.token, plan.pk, "a")
         context.line("stdout", "before")
         context.flush()
         engine.forget_beats()
@@ -300,12 +300,12 @@ class TestOutput:
     def test_the_output_of_an_interrupted_try_ends_with_what_was_stored(self, approved, engine):
         plan = approved(step("a"))
         claimed = held(engine)
-        context = StepContext(claimed.attempt.pk, claimed.token, plan.pk, "a")
+        context = StepContext(claimed.attempt_id, claimed.token, plan.pk, "a")
         context.line("stdout", "one")
         context.flush()
         engine.forget_beats()
         engine.sweep()
-        (told,) = Event.objects.filter(plan_id=plan.pk, type="output_end").values_list("data", flat=True)
+        (told,) = [event.data for event in events_of(plan.pk) if event.type == "output_end"]
         assert told == {"count": 1, "sha256": hashlib.sha256(b"one\n").hexdigest()}
 
 

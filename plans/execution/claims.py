@@ -1,0 +1,108 @@
+"""What an agent holds while it works: one attempt, everything that was approved about its step, and a token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from agents.protocol import PlaybookRef
+from plans.digest import STEP_FIELDS, step_content
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedStep:
+    """A step as it was when it was claimed: all that its run needs. What it was approved as is in `approved`."""
+
+    id: UUID
+    key: str
+    index: int
+    tool: str
+    input: dict[str, Any]
+    playbook: dict[str, Any] | None
+    work_type: str
+    timeout_seconds: int
+    service: str
+    hosts: tuple[str, ...]
+    proof: tuple[str, ...]
+    approved: Mapping[str, Any]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], depends_on: list[str]) -> ClaimedStep:
+        """A row of plans_step as JSON."""
+        fields = {name: row[name] for name in STEP_FIELDS if name != "depends_on"}
+        return cls(
+            id=UUID(row["id"]),
+            key=row["key"],
+            index=row["index"],
+            tool=row["tool"],
+            input=row["input"],
+            playbook=row["playbook"],
+            work_type=row["work_type"],
+            timeout_seconds=row["timeout_seconds"],
+            service=row["service"],
+            hosts=tuple(row["hosts"]),
+            proof=tuple(row["proof"]),
+            approved=step_content({**fields, "depends_on": sorted(depends_on)}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An attempt that is ours until its lease ends."""
+
+    attempt_id: UUID
+    number: int
+    token: int
+    agent_id: UUID
+    agent: str
+    need: str  # what the step asks of an agent, as the router's choices are kept by it
+    plan_id: UUID
+    trace_id: UUID
+    requester_id: int
+    revision_id: UUID
+    digest: str
+    steps: int  # of the whole revision
+    commit: str
+    tree: str
+    location: str | None  # of the playbook repository, for a step that runs a playbook
+    step: ClaimedStep
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Claimed:
+        """What the database says of an attempt that was just claimed (chiffon_started in plans/sql/hot_path.sql)."""
+        return cls(
+            attempt_id=UUID(row["attempt"]),
+            number=row["number"],
+            token=row["token"],
+            agent_id=UUID(row["agent"]),
+            agent=row["agent_name"],
+            need=row["need"],
+            plan_id=UUID(row["plan"]),
+            trace_id=UUID(row["trace"]),
+            requester_id=row["requester"],
+            revision_id=UUID(row["revision"]),
+            digest=row["digest"],
+            steps=int(row["steps"] or 0),
+            commit=row["commit"],
+            tree=row["tree"],
+            location=row["location"],
+            step=ClaimedStep.from_row(row["step"], row["depends_on"]),
+        )
+
+    @property
+    def playbook(self) -> PlaybookRef | None:
+        """The exact playbook that was approved, if the step runs one."""
+        wanted = self.step.playbook
+        if not wanted or self.location is None:
+            return None
+        return PlaybookRef(
+            repository=self.location,
+            commit=self.commit,
+            tree=self.tree,
+            path=wanted["path"],
+            inventory=wanted.get("inventory", ""),
+            limit=wanted.get("limit", ""),
+            tags=tuple(wanted.get("tags", ())),
+        )

@@ -1,0 +1,154 @@
+"""The statements that every ordinary step needs, as calls of the functions in plans/sql/hot_path.sql.
+
+They are prepared once per connection and commit by themselves, so a claim is one statement and so is the end of a step together
+with the claim of the next one. The same functions may be called inside a transaction of the caller.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from django.db import connection
+
+from audit import trail
+from audit.context import Actor
+from plans.conf import LEASE_SECONDS
+from plans.execution import clock
+from plans.execution.claims import Claimed
+
+Choices = Mapping[str, Mapping[str, Any]]  # by need: {"routing": …, "score": …, "others": canonical text}
+_CLAIM = "SELECT chiffon_claim(%s, %s, %s, %s::jsonb, %s, %s)"
+_NEXT = "SELECT chiffon_next(%s, %s::jsonb, %s)"
+_FINISH = (
+    "SELECT chiffon_finish(%s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s, %s, %s, %s, %s::jsonb, "
+    "%s, %s::jsonb, %s)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ToBegin:
+    """An attempt of a plan whose first step it is: what was approved is compared before it is claimed."""
+
+    attempt_id: UUID
+    expects: int
+    need: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What the end of a step led to. `over`: nothing of its plan is live any more, so it may have come to rest."""
+
+    next: Claimed | ToBegin | None
+    over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt succeeded, ready to be stored: redacted and plain."""
+
+    summary: str
+    output: Any
+    progress: Any
+    resources: Any
+    services: Any
+    lines: int
+    lines_sha256: str
+    told: Sequence[Any]  # events that were not told yet
+
+
+def claim(
+    attempt_id: UUID,
+    *,
+    expects: int,
+    agent_id: UUID | None = None,
+    choice: Mapping[str, Any] | None = None,
+    begun: bool = False,
+) -> Claimed | ToBegin | None:
+    """Take an attempt if its step still has the token that is expected; None if somebody was first or it is not to run."""
+    wanted = json.dumps(choice) if choice is not None else None
+    answer = _call(_CLAIM, [attempt_id, expects, agent_id, wanted, LEASE_SECONDS, begun])
+    if answer is not None and "begin" in answer:
+        return ToBegin(attempt_id, expects, "")
+    return _claimed(answer)
+
+
+def next_due(agent_id: UUID, choices: Choices) -> Claimed | ToBegin | None:
+    """Claim the most urgent due attempt that the router gives to this agent."""
+    return _claimed(_call(_NEXT, [agent_id, json.dumps(choices), LEASE_SECONDS])) if choices else None
+
+
+def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | None:
+    """End an attempt that succeeded and claim the next. None if the token is no longer the holder's.
+
+    Raises NeedsDecision, with nothing done, if what comes after the step is not plain.
+    """
+    at = datetime.fromtimestamp(clock.now(), UTC)
+    record = trail.prepare(
+        "attempt.completed",
+        subject=("attempt", claimed.attempt_id),
+        plan_id=claimed.plan_id,
+        trace_id=claimed.trace_id,
+        service=claimed.step.service,
+        reason=ending.summary,
+        actor=Actor.agent(claimed.agent),
+        at=at,
+        facts={
+            "step": claimed.step.key,
+            "number": claimed.number,
+            "output_lines": ending.lines,
+            "output_sha256": ending.lines_sha256 if ending.lines else "",
+            "resources_used": ending.resources,
+        },
+    )
+    answer = _call(
+        _FINISH,
+        [
+            claimed.attempt_id,
+            claimed.token,
+            ending.summary,
+            json.dumps(ending.output),
+            json.dumps(ending.progress),
+            json.dumps(ending.resources),
+            json.dumps(ending.services),
+            ending.lines_sha256,
+            record.reason,
+            record.canonical,
+            record.sha256,
+            at,
+            json.dumps(ending.told),
+            claimed.agent_id,
+            json.dumps(choices),
+            LEASE_SECONDS,
+        ],
+    )
+    if "slow" in answer:
+        raise NeedsDecision
+    return None if "lost" in answer else Finished(_claimed(answer["next"]), answer["over"])
+
+
+class NeedsDecision(Exception):
+    """A condition, a person or a failure is involved: the end of this step takes the long way."""
+
+
+def _claimed(answer: Mapping[str, Any] | None) -> Claimed | ToBegin | None:
+    if answer is None:
+        return None
+    if "begin" in answer:
+        return ToBegin(UUID(answer["begin"]), answer["expects"], answer["need"])
+    clock.heard(answer["now"])
+    return Claimed.from_row(answer)
+
+
+def _call(statement: str, arguments: Sequence[Any]) -> Any:
+    """The JSON value that a function answers. Raises django.db.DatabaseError."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        row = cursor.execute(statement, arguments, prepare=True).fetchone()
+    answer = row[0] if row else None
+    return json.loads(answer) if isinstance(answer, str) else answer

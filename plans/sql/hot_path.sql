@@ -1,0 +1,256 @@
+-- The hot path of execution: claiming an attempt, and ending a step that succeeded while claiming the next one, each in one
+-- statement and so in one commit. Everything that is rare (failures, conditions, refusals, people) is done in Python by
+-- plans/execution; these functions then answer {"slow": true} without having done anything.
+--
+-- Order of locks, here as everywhere: plan (FOR KEY SHARE, so that steps of a plan never wait for each other and only whoever
+-- stops the plan makes them wait), attempt, step, steps after it in the order of their keys.
+-- Installed anew after each migration (plans/hot_path.py); a change that an older worker could not live with gets a new name.
+
+CREATE OR REPLACE FUNCTION chiffon_uuid7() RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    -- RFC 9562, section 5.7: 48 bits of Unix milliseconds over random bits. PostgreSQL has its own from 18 on; 15 is supported.
+    SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
+        substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid
+$$;
+
+CREATE OR REPLACE FUNCTION chiffon_time(at timestamptz) RETURNS text LANGUAGE sql STABLE AS $$
+    -- As Python writes it, which is how canonical bytes hold a time.
+    SELECT replace(to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'), '.000000', '')
+$$;
+
+CREATE OR REPLACE FUNCTION chiffon_need(step plans_step) RETURNS text LANGUAGE sql STABLE AS $$
+    -- What a step asks of an agent. The router's choices are kept by it.
+    SELECT jsonb_build_array(step.tool, step.agent_type, step.work_type, coalesce(step.resources -> 'labels', '[]'))::text
+$$;
+
+CREATE OR REPLACE FUNCTION chiffon_is_plain(step plans_step) RETURNS boolean LANGUAGE sql STABLE AS $$
+    -- Whether a step starts as soon as the steps before it are done, with nothing to decide in between.
+    SELECT step."when" = ''
+$$;
+
+CREATE OR REPLACE FUNCTION chiffon_started(
+    p_attempt uuid, p_number integer, p_token integer, p_because text, p_step plans_step, p_was text, p_plan plans_plan,
+    p_agent uuid, p_agent_name text, p_choice jsonb, OUT claimed jsonb, OUT told jsonb
+) LANGUAGE plpgsql AS $$
+-- The record of a started attempt, the events that tell of it, and everything its agent has to know.
+DECLARE
+    v_at timestamptz := clock_timestamp();
+    v_canonical text;
+    v_revision plans_revision;
+BEGIN
+    v_canonical := '{"actor":{"kind":"agent","name":' || to_json(p_agent_name)
+        || '},"alternatives":' || coalesce(p_choice ->> 'others', '[]')
+        || ',"at":"' || chiffon_time(v_at)
+        || '","metadata":{"agent":' || to_json(p_agent_name) || ',"number":' || p_number
+        || ',"score":' || coalesce(p_choice ->> 'score', 'null')
+        || ',"step":' || to_json(p_step.key) || ',"token":' || p_token
+        || '},"plan_id":"' || p_plan.id || '","reason":' || to_json(p_because) || ',"service":' || to_json(p_step.service)
+        || ',"subject":{"id":"' || p_attempt || '","kind":"attempt"},"trace_id":"' || p_plan.trace_id
+        || '","type":"attempt.started","v":1}';
+    INSERT INTO audit_decisionrecord
+        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
+    VALUES (v_at, p_plan.trace_id, 'attempt.started', 'agent', p_agent_name, 'attempt', p_attempt, p_step.service, p_plan.id,
+        p_because, v_canonical, encode(sha256(convert_to(v_canonical, 'UTF8')), 'hex'));
+    SELECT * INTO v_revision FROM plans_revision WHERE id = p_step.revision_id;
+    claimed := jsonb_build_object(
+        'now', extract(epoch FROM v_at), 'attempt', p_attempt, 'number', p_number, 'token', p_token,
+        'agent', p_agent, 'agent_name', p_agent_name,
+        'need', chiffon_need(p_step), 'plan', p_plan.id, 'plan_number', p_plan.number, 'trace', p_plan.trace_id,
+        'requester', p_plan.requester_id,
+        'revision', v_revision.id, 'digest', v_revision.digest, 'steps', v_revision.header -> 'steps',
+        'commit', v_revision."commit", 'tree', v_revision.tree,
+        'location', CASE WHEN p_step.playbook IS NOT NULL THEN
+            (SELECT location FROM agents_playbookrepository WHERE id = v_revision.repository_id) END,
+        'depends_on', (SELECT coalesce(jsonb_agg(upstream.key), '[]') FROM plans_dependency edge
+            JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = p_step.id),
+        'step', to_jsonb(p_step));
+    told := jsonb_build_array(
+        jsonb_build_array('step_changed', p_step.key, p_attempt, jsonb_build_object('was', p_was, 'now', 'running',
+            'waiting_for', '', 'attempt', p_number, 'agent', p_agent_name), extract(epoch FROM v_at)),
+        jsonb_build_array('agent_started', p_step.key, p_attempt,
+            jsonb_build_object('agent', p_agent_name, 'attempt', p_number), extract(epoch FROM v_at)));
+END $$;
+
+CREATE OR REPLACE FUNCTION chiffon_tell(p_plan uuid, p_told jsonb) RETURNS void LANGUAGE sql AS $$
+    -- One row for what is told together: the last event is the row's own, the others lie in it.
+    INSERT INTO plans_event (xid, plan_id, type, step_key, attempt_id, data, at, earlier)
+    SELECT pg_current_xact_id()::text::bigint, p_plan, p_told -> -1 ->> 0, p_told -> -1 ->> 1, (p_told -> -1 ->> 2)::uuid, p_told -> -1 -> 3,
+        to_timestamp((p_told -> -1 ->> 4)::float8), CASE WHEN jsonb_array_length(p_told) > 1 THEN p_told - -1 END
+    WHERE jsonb_array_length(p_told) > 0
+$$;
+
+CREATE OR REPLACE FUNCTION chiffon_claim(
+    p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_begun boolean
+) RETURNS jsonb LANGUAGE plpgsql AS $$
+-- Take an attempt whose step still has the token that is expected; NULL if somebody was first or it is not to run.
+-- p_agent and p_choice say who takes an attempt that nobody was chosen for yet. A plan that has not begun is compared with what
+-- was approved before its first step is taken: unless p_begun says that this was just done, the answer is {"begin": true}.
+DECLARE
+    v_plan plans_plan;
+    v_attempt plans_attempt;
+    v_step plans_step;
+    v_agent_name text;
+    v_was text;
+    v_started record;
+BEGIN
+    SELECT plan.* INTO v_plan FROM plans_plan plan
+        WHERE plan.id = (SELECT plan_id FROM plans_attempt WHERE id = p_attempt) FOR KEY SHARE;
+    IF NOT FOUND OR v_plan.stage NOT IN ('approved', 'executing') OR v_plan.cancel_reason <> '' THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO v_attempt FROM plans_attempt
+        WHERE id = p_attempt AND status IN ('due', 'sent') AND (agent_id IS NOT NULL OR p_agent IS NOT NULL) FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO v_step FROM plans_step WHERE id = v_attempt.step_id FOR NO KEY UPDATE;
+    IF v_step.token <> p_expects OR v_step.status NOT IN ('ready', 'waiting') THEN
+        RETURN NULL;
+    END IF;
+    IF v_plan.stage = 'approved' AND NOT p_begun THEN
+        RETURN '{"begin": true}';
+    END IF;
+    v_attempt.agent_id := coalesce(v_attempt.agent_id, p_agent);
+    SELECT name INTO v_agent_name FROM agents_agent WHERE id = v_attempt.agent_id;
+    v_was := v_step.status;
+    UPDATE plans_attempt SET status = 'running', token = v_step.token + 1, agent_id = v_attempt.agent_id,
+        routing = coalesce(p_choice -> 'routing', routing), lease_until = statement_timestamp() + make_interval(secs => p_lease), started_at = statement_timestamp()
+        WHERE id = p_attempt;
+    UPDATE plans_step SET status = 'running', waiting_for = '', token = token + 1, started_at = coalesce(started_at, statement_timestamp())
+        WHERE id = v_step.id RETURNING * INTO v_step;
+    v_started := chiffon_started(p_attempt, v_attempt.number, v_step.token, v_attempt.because, v_step, v_was, v_plan, v_attempt.agent_id,
+        v_agent_name, coalesce(p_choice, jsonb_build_object('score', v_attempt.routing ->> 'score')));
+    PERFORM chiffon_tell(v_plan.id, v_started.told);
+    RETURN v_started.claimed;
+END $$;
+
+CREATE OR REPLACE FUNCTION chiffon_next(p_agent uuid, p_choices jsonb, p_lease double precision) RETURNS jsonb LANGUAGE plpgsql AS $$
+-- Claim the next due attempt that this agent may take. One of a plan that has not begun is only named: {"begin": attempt}.
+DECLARE
+    v_attempt plans_attempt;
+    v_step plans_step;
+    v_stage text;
+BEGIN
+    SELECT attempt.* INTO v_attempt FROM (
+            SELECT id FROM plans_attempt WHERE status = 'due' AND next_at <= statement_timestamp() ORDER BY priority DESC, next_at LIMIT 30
+        ) few
+        JOIN plans_attempt attempt ON attempt.id = few.id
+        JOIN plans_step step ON step.id = attempt.step_id
+        JOIN plans_plan plan ON plan.id = attempt.plan_id
+        WHERE attempt.status = 'due' AND (attempt.agent_id IS NULL OR attempt.agent_id = p_agent) AND p_choices ? chiffon_need(step)
+            AND plan.stage IN ('approved', 'executing') AND plan.cancel_reason = ''
+        ORDER BY attempt.priority DESC, attempt.next_at LIMIT 1
+        FOR NO KEY UPDATE OF attempt SKIP LOCKED FOR KEY SHARE OF plan SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO v_step FROM plans_step WHERE id = v_attempt.step_id;
+    SELECT stage INTO v_stage FROM plans_plan WHERE id = v_attempt.plan_id;
+    IF v_stage = 'approved' THEN
+        RETURN jsonb_build_object('begin', v_attempt.id, 'expects', v_attempt.expects_token, 'need', chiffon_need(v_step));
+    END IF;
+    RETURN chiffon_claim(v_attempt.id, v_attempt.expects_token, p_agent,
+        CASE WHEN v_attempt.agent_id IS NULL THEN p_choices -> chiffon_need(v_step) END, p_lease, true);
+END $$;
+
+CREATE OR REPLACE FUNCTION chiffon_finish(
+    p_attempt uuid, p_token integer, p_summary text, p_output jsonb, p_progress jsonb, p_resources jsonb, p_services jsonb, p_lines_sha256 text,
+    p_reason text, p_canonical text, p_sha256 text, p_at timestamptz, p_told jsonb,
+    p_agent uuid, p_choices jsonb, p_lease double precision
+) RETURNS jsonb LANGUAGE plpgsql AS $$
+-- End an attempt that succeeded, count its step off at the steps after it, and claim the next attempt for the same agent: one of
+-- the steps that became free, else the most urgent that is due. p_choices holds the router's choice for each need that it gives to
+-- this agent; with none, nothing is claimed. Answers {"lost": true} if the token is no longer the holder's, {"slow": true} without
+-- having done anything if what comes next needs a decision, else {"next": claimed or null, "over": whether nothing of the plan is live}.
+DECLARE
+    v_plan plans_plan;
+    v_attempt plans_attempt;
+    v_step plans_step;
+    v_after plans_step;
+    v_mine plans_step;
+    v_agent agents_agent;
+    v_counted boolean;
+    v_freed integer := 0;
+    v_next jsonb;
+    v_started record;
+    v_told jsonb;
+    v_because text;
+    v_id uuid;
+BEGIN
+    SELECT plan.* INTO v_plan FROM plans_plan plan
+        WHERE plan.id = (SELECT plan_id FROM plans_attempt WHERE id = p_attempt) FOR KEY SHARE;
+    SELECT step.* INTO v_step FROM plans_step step
+        WHERE step.id = (SELECT step_id FROM plans_attempt WHERE id = p_attempt);
+    v_counted := v_step.released;
+    IF v_plan.stage <> 'executing' OR v_plan.cancel_reason <> '' OR v_step.status <> 'running' OR EXISTS (
+        SELECT FROM plans_dependency edge JOIN plans_step step ON step.id = edge.downstream_id
+        WHERE edge.upstream_id = v_step.id AND NOT chiffon_is_plain(step)
+    ) THEN
+        RETURN '{"slow": true}';
+    END IF;
+    UPDATE plans_attempt SET status = 'completed', finished_at = statement_timestamp(), lease_until = NULL, summary = p_summary, output = p_output,
+        progress = p_progress, resources_used = p_resources, services_touched = p_services, lines_sha256 = p_lines_sha256
+        WHERE id = p_attempt AND token = p_token AND status = 'running' RETURNING * INTO v_attempt;
+    IF NOT FOUND THEN
+        RETURN '{"lost": true}';
+    END IF;
+    UPDATE plans_step SET status = 'completed', released = true, output = p_output, summary = p_summary, error = '', waiting_for = '',
+        finished_at = statement_timestamp() WHERE id = v_step.id;
+    v_told := p_told || jsonb_build_array(jsonb_build_array('step_changed', v_step.key, NULL,
+        jsonb_build_object('was', 'running', 'now', 'completed', 'waiting_for', ''), extract(epoch FROM p_at)));
+    INSERT INTO audit_decisionrecord
+        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
+    SELECT p_at, v_plan.trace_id, 'attempt.completed', 'agent', agent.name, 'attempt', p_attempt, v_step.service, v_plan.id,
+        p_reason, p_canonical, p_sha256 FROM agents_agent agent WHERE agent.id = v_attempt.agent_id;
+
+    SELECT * INTO v_agent FROM agents_agent WHERE id = p_agent AND status IN ('ready', 'busy');
+    IF NOT FOUND OR p_choices = '{}' THEN
+        p_agent := NULL;  -- it drains, or has no more time: others go on
+    END IF;
+    v_because := v_step.key || ' is completed.';
+    IF NOT v_counted THEN
+        FOR v_after IN
+            SELECT step.* FROM plans_dependency edge JOIN plans_step step ON step.id = edge.downstream_id
+            WHERE edge.upstream_id = v_step.id AND step.unmet > 0 ORDER BY step.id FOR NO KEY UPDATE OF step
+        LOOP
+            IF v_after.unmet > 1 OR v_after.status <> 'waiting' THEN
+                UPDATE plans_step SET unmet = unmet - 1 WHERE id = v_after.id;
+            ELSIF v_mine.id IS NULL AND p_agent IS NOT NULL AND p_choices ? chiffon_need(v_after) AND NOT EXISTS (
+                SELECT FROM plans_attempt WHERE status = 'due' AND priority > v_plan.priority AND next_at <= statement_timestamp()
+            ) THEN
+                v_mine := v_after;
+            ELSE
+                v_freed := v_freed + 1;
+                UPDATE plans_step SET unmet = 0, attempts_made = attempts_made + 1 WHERE id = v_after.id RETURNING * INTO v_after;
+                INSERT INTO plans_attempt (id, step_id, plan_id, number, status, priority, expects_token, because, cancel_requested,
+                    failure_mode, transient, error, summary, progress, resources_used, services_touched, line_count, lines_sha256,
+                    audit_commit, routing)
+                VALUES (chiffon_uuid7(), v_after.id, v_plan.id, v_after.attempts_made, 'due', v_plan.priority, v_after.token, v_because, false,
+                    '', false, '', '', '{}', '{}', '[]', 0, '', '', '{}');
+            END IF;
+        END LOOP;
+    END IF;
+    IF v_mine.id IS NOT NULL THEN
+        v_id := chiffon_uuid7();
+        UPDATE plans_step SET unmet = 0, status = 'running', waiting_for = '', token = token + 1, attempts_made = attempts_made + 1,
+            started_at = coalesce(started_at, statement_timestamp()) WHERE id = v_mine.id RETURNING * INTO v_mine;
+        INSERT INTO plans_attempt (id, step_id, plan_id, number, status, priority, agent_id, expects_token, token, lease_until, started_at,
+            because, cancel_requested, failure_mode, transient, error, summary, progress, resources_used, services_touched, line_count,
+            lines_sha256, audit_commit, routing)
+        VALUES (v_id, v_mine.id, v_plan.id, v_mine.attempts_made, 'running', v_plan.priority, p_agent, v_mine.token - 1, v_mine.token,
+            statement_timestamp() + make_interval(secs => p_lease), statement_timestamp(), v_because, false, '', false, '', '', '{}', '{}', '[]', 0, '', '',
+            p_choices -> chiffon_need(v_mine) -> 'routing');
+        v_started := chiffon_started(v_id, v_mine.attempts_made, v_mine.token, v_because, v_mine, 'waiting', v_plan, p_agent, v_agent.name,
+            p_choices -> chiffon_need(v_mine));
+        v_next := v_started.claimed;
+        v_told := v_told || v_started.told;
+    END IF;
+    PERFORM chiffon_tell(v_plan.id, v_told);
+    IF v_next IS NULL AND p_agent IS NOT NULL THEN
+        v_next := chiffon_next(p_agent, p_choices, p_lease);
+    END IF;
+    IF v_freed > 0 OR v_next IS NULL AND EXISTS (SELECT FROM plans_attempt WHERE status = 'due' AND next_at <= statement_timestamp()) THEN
+        NOTIFY chiffon_due;  -- this agent leaves something that another may take
+    END IF;
+    RETURN jsonb_build_object('next', v_next, 'over', v_freed = 0 AND v_mine.id IS NULL AND NOT EXISTS (
+        SELECT FROM plans_attempt WHERE plan_id = v_plan.id AND status IN ('due', 'sent', 'running')));
+END $$;
