@@ -111,6 +111,14 @@ DECISIONS: Final[Mapping[str, DecisionType]] = _table(
     _d("token.revoked", "{actor} revoked the token {name}", "name", icon="key", tone="you"),
     # Chiffon itself
     _d("job.failed", "The job {kind} failed: {reason}", "kind", icon="failed", tone="bad"),
+    _d(
+        "tasks.committed",
+        "Finished tasks committed to git as {commit}: {count}",
+        "commit",
+        "count",
+        "tasks",
+        icon="git",
+    ),
     _d("task.committed", "The task was committed to git as {commit}", "commit", "path", icon="git"),
 )
 

@@ -36,19 +36,22 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return _node(root(leaves[:half]), root(leaves[half:]))
 
 
-def proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """The sibling hashes from leaf `index` up to the root, nearest first (RFC 9162, section 2.1.3.1).
+def proofs(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """For each leaf the sibling hashes up to the root, nearest first (RFC 9162, section 2.1.3.1), each hash made once."""
+    found: list[list[bytes]] = [[] for _ in leaves]
 
-    Raises IndexError for an index outside the leaves.
-    """
-    if not 0 <= index < len(leaves):
-        raise IndexError(index)
-    if len(leaves) == 1:
-        return []
-    half = _split(len(leaves))
-    if index < half:
-        return [*proof(leaves[:half], index), root(leaves[half:])]
-    return [*proof(leaves[half:], index - half), root(leaves[:half])]
+    def climb(begin: int, end: int) -> bytes:
+        if end - begin == 1:
+            return leaves[begin]
+        middle = begin + _split(end - begin)
+        left, right = climb(begin, middle), climb(middle, end)
+        for place in range(begin, end):
+            found[place].append(right if place < middle else left)
+        return _node(left, right)
+
+    if leaves:
+        climb(0, len(leaves))
+    return found
 
 
 def root_from_proof(leaf: bytes, index: int, size: int, siblings: Sequence[bytes]) -> bytes | None:

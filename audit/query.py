@@ -221,7 +221,10 @@ def task_story(task_id: UUID) -> TaskStory:
     row = links.task_row(task_id)
     subjects = {("task", str(task_id)), ("step", str(task_id)), *(row.subjects if row else ())}
     records = records_about(subjects)
-    hint = next((str(r.metadata.get("commit", "")) for r in reversed(records) if r.type == "task.committed"), "")
+    if row and row.trace_id:
+        batches = DecisionRecord.objects.filter(trace_id=row.trace_id, type="tasks.committed").order_by("sequence")
+        records += [batch for batch in batches if str(task_id) in batch.metadata.get("tasks", ())]
+    hint = next((str(r.metadata.get("commit", "")) for r in reversed(records) if r.type.endswith(".committed")), "")
     try:
         return TaskStory(task_id, row, records, git_trail.find_task(task_id, hint=hint))
     except GitTrailError as error:

@@ -19,6 +19,7 @@ from audit.authority import Action, Answer, may
 from audit.context import Actor
 from audit.decisions import DECISIONS
 from audit.errors import BadFilter
+from audit.links import page
 from audit.tales import Tale, tell
 
 GONE: Final = "There is no such thing, or it is not for you."
@@ -184,8 +185,11 @@ def _commits(tales: list[Tale]) -> list[tuple[str, str]]:
     """The audit commits this trace led to, each with the address of its task."""
     found: dict[str, str] = {}
     for tale in tales:
-        if tale.record.type == "task.committed":
-            found.setdefault(str(tale.record.metadata.get("commit", "")), tale.subject.url if tale.subject else "")
+        facts = tale.record.metadata
+        if tale.record.type == "tasks.committed":
+            found.setdefault(str(facts.get("commit", "")), page("audit:task", facts["tasks"][0]))
+        elif tale.record.type == "task.committed":
+            found.setdefault(str(facts.get("commit", "")), tale.subject.url if tale.subject else "")
     return list(found.items())
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from audit.canonical import canonical
-from audit.merkle import leaf_hash, proof, root, root_from_proof
+from audit.merkle import leaf_hash, proofs, root, root_from_proof
 
 VERSION: Final = 1
 
@@ -74,8 +74,13 @@ def seal(header: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> Seale
     return Sealed(
         digest=root(leaves).hex(),
         leaves=tuple(item.hex() for item in leaves[1:]),
-        proofs=tuple(tuple(node.hex() for node in proof(leaves, place)) for place in range(1, len(leaves))),
+        proofs=tuple(tuple(node.hex() for node in path) for path in proofs(leaves)[1:]),
     )
+
+
+def digest_of(header: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> str:
+    """The digest alone, for who only compares it."""
+    return root([leaf_hash(canonical(dict(content))) for content in (header, *steps)]).hex()
 
 
 def belongs(content: Mapping[str, Any], *, index: int, steps: int, siblings: Sequence[str], digest: str) -> bool:

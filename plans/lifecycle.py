@@ -98,11 +98,13 @@ def emit(
 
 
 @requires_transaction
-def emit_told(plan_id: UUID, told: Sequence[Any]) -> None:
-    """Write events that belong together as one row: lists of type, step key, attempt, data, time in seconds since 1970."""
+def emit_together(plan_id: UUID, told: Sequence[Any]) -> None:
+    """Write events as one row. Each of `told` is [attempt or None, step key, [[type, data, milliseconds ago], …]]."""
     if told:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT chiffon_tell(%s, %s::jsonb)", [plan_id, json.dumps(plain(list(told)))])
+            cursor.execute(
+                "SELECT chiffon_tell(%s, statement_timestamp(), %s::jsonb)", [plan_id, json.dumps(plain(list(told)))]
+            )
         transaction.on_commit(lambda: live.announce(plan_id))
 
 

@@ -25,6 +25,7 @@ class _Diagnostic:
     work_type: ClassVar[str] = "diagnostic"
     agent_types: ClassVar[frozenset[str]] = frozenset()
     idempotent: ClassVar[bool] = True
+    quick: ClassVar[bool] = True  # ends in milliseconds, so that its events can be told together
 
 
 def _pause(seconds: float, context: ToolContext) -> bool:
@@ -88,6 +89,7 @@ class Sleep(_Diagnostic):
     """Waits for a while."""
 
     name: ClassVar[str] = "diagnostic.sleep"
+    quick: ClassVar[bool] = False
     description: ClassVar[str] = "Waits for a while and stops at once when asked to."
     input_model: ClassVar[type[BaseModel]] = SleepInput
 
@@ -145,6 +147,7 @@ class Lines(_Diagnostic):
     """Says many lines."""
 
     name: ClassVar[str] = "diagnostic.lines"
+    quick: ClassVar[bool] = False
     description: ClassVar[str] = "Says numbered lines of output, at a chosen rate."
     input_model: ClassVar[type[BaseModel]] = LinesInput
 

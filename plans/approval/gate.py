@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from plans.digest import belongs, header_content, seal
+from plans.digest import belongs, digest_of, header_content
 from plans.enums import Decision
 from plans.models import Approval, ApprovalPolicy, Dependency, Plan, Revision, Step
 
@@ -94,7 +94,7 @@ def differs(revision: Revision) -> str:
         steps=len(steps),
     )
     contents = [step.approved_content(upstream.get(step.key, ())) for step in steps]
-    if seal(header, contents).digest == revision.digest:
+    if digest_of(header, contents) == revision.digest:
         return ""
     for step, content in zip(steps, contents, strict=True):
         if not belongs(content, index=step.index, steps=len(steps), siblings=step.proof, digest=revision.digest):

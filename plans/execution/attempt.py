@@ -109,7 +109,7 @@ def _work(claimed: Claimed, context: StepContext, tool: Tool | None) -> WorkResu
     step = claimed.step
     if tool is None:
         return WorkResult.failed(FailureMode.AGENT, f"This agent has no tool {step.tool}.")
-    context.event("agent_thinking", {"text": f"Checks the input of {step.tool} and that it is what was approved."})
+    context.event("agent_thinking", {"text": "Compares the step with what was approved."})
     try:
         value = _resolved(claimed, tool)
     except references.Unresolvable as error:

@@ -21,12 +21,12 @@ from audit.trail import requires_transaction
 from plans import lifecycle, references
 from plans.conf import COMMIT_TASKS
 from plans.enums import DECIDED_STEPS, LIVE_ATTEMPTS, OnFailure, Stage, StepStatus
-from plans.execution import clock, fleet
+from plans.execution import fleet
 from plans.models import Attempt, Plan, Step
 
 _ROUTED_AT_ONCE = 8  # of many that become due together; what is behind them is looked at when there is room
 _TOLD_TOGETHER = 500  # events in one row
-_BATCHED = timedelta(seconds=1)  # a moment later, so that many finished tasks are one commit
+_BATCHED = timedelta(seconds=2)  # a moment later, so that many finished tasks are one commit
 _TURN = "Waits for its turn."
 _NAMED = 5  # of the steps that one waits for
 _WAIT = """
@@ -63,16 +63,17 @@ def current_steps(plan: Plan) -> QuerySet[Step]:
 def _wait_in_line(plan: Plan, *, first: bool) -> None:
     """Steps begin to wait, in one statement: the first for their turn, the others for the steps before them."""
     with connection.cursor() as cursor:
-        which = {"plan": plan.pk, "number": plan.revision_number, "first": first}
-        cursor.execute(_WAIT, {**which, "turn": _TURN, "named": _NAMED})
+        cursor.execute(
+            _WAIT,
+            {"plan": plan.pk, "number": plan.revision_number, "first": first, "turn": _TURN, "named": _NAMED},
+        )
         waiting = sorted(cursor.fetchall())
-    now = clock.now()
     told = [
-        ["step_changed", key, None, {"was": "pending", "now": "waiting", "waiting_for": why}, now]
+        [None, key, [["step_changed", {"was": "pending", "now": "waiting", "waiting_for": why}, 0]]]
         for _, key, why in waiting
     ]
     for begin in range(0, len(told), _TOLD_TOGETHER):
-        lifecycle.emit_told(plan.pk, told[begin : begin + _TOLD_TOGETHER])
+        lifecycle.emit_together(plan.pk, told[begin : begin + _TOLD_TOGETHER])
 
 
 @requires_transaction

@@ -19,8 +19,8 @@ from audit.trail import requires_transaction
 from plans import lifecycle
 from plans.conf import LONGEST_OUTPUT
 from plans.enums import AttemptStatus, EventType, Stage, StepStatus
-from plans.execution import engine
-from plans.execution.output import lines_sha256
+from plans.execution import clock, engine
+from plans.execution.output import aged, lines_sha256
 from plans.models import Attempt, Step
 from plans.retry import RetryPolicy
 
@@ -60,7 +60,8 @@ def finish(
         ):
             return False
         attempt = Attempt.objects.select_related("step", "plan").get(pk=attempt_id)
-        lifecycle.emit_told(attempt.plan_id, told)
+        if told:
+            lifecycle.emit_together(attempt.plan_id, [[attempt.pk, attempt.step.key, aged(told, clock.now())]])
         _tell(attempt, result, lines)
         if result.outcome is Outcome.COMPLETED:
             _completed(attempt, output)

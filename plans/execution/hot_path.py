@@ -21,6 +21,7 @@ from audit.context import Actor
 from plans.conf import LEASE_SECONDS
 from plans.execution import clock
 from plans.execution.claims import Claimed
+from plans.execution.output import aged
 
 Choices = Mapping[str, Mapping[str, Any]]  # by need: {"routing": …, "score": …, "others": canonical text}
 _CLAIM = "SELECT chiffon_claim(%s, %s, %s, %s::jsonb, %s, %s)"
@@ -88,7 +89,8 @@ def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | Non
 
     Raises NeedsDecision, with nothing done, if what comes after the step is not plain.
     """
-    at = datetime.fromtimestamp(clock.now(), UTC)
+    now = clock.now()
+    at = datetime.fromtimestamp(now, UTC)
     record = trail.prepare(
         "attempt.completed",
         subject=("attempt", claimed.attempt_id),
@@ -121,7 +123,7 @@ def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | Non
             record.canonical,
             record.sha256,
             at,
-            json.dumps(ending.told),
+            json.dumps(aged(ending.told, now)),
             claimed.agent_id,
             json.dumps(choices),
             LEASE_SECONDS,

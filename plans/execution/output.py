@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -62,7 +63,7 @@ class StepContext:
             self._tell()
 
     def ending(self, *events: tuple[str, dict[str, Any]]) -> list[Any]:
-        """What was not told yet, with these last events, for whoever records the end of the attempt."""
+        """What was not told yet, with these last events: lists of type, data and time, for who records the end."""
         return [*self._untold, *(self._told(type_, data) for type_, data in events)]
 
     def beat(self) -> bool:
@@ -137,15 +138,17 @@ class StepContext:
         live.announce(self.plan_id)
 
     def _told(self, type_: str, data: dict[str, Any]) -> list[Any]:
-        return [str(EventType(type_)), self.step_key, str(self.attempt_id), data, clock.now()]
+        return [str(EventType(type_)), data, clock.now()]
 
     def _tell(self) -> None:
         if self._untold:
             self._persistently(self._write_events)
 
     def _write_events(self) -> None:
+        at = clock.now()
+        told = [[str(self.attempt_id), self.step_key, aged(self._untold, at)]]
         with connection.cursor() as cursor:
-            cursor.execute("SELECT chiffon_tell(%s, %s::jsonb)", [self.plan_id, json.dumps(self._untold)])
+            cursor.execute("SELECT chiffon_tell(%s, to_timestamp(%s), %s::jsonb)", [self.plan_id, at, json.dumps(told)])
         self._untold = []
         live.announce(self.plan_id)
 
@@ -163,6 +166,11 @@ class StepContext:
                 time.sleep(_PAUSE_WHILE_AWAY)
             else:
                 return
+
+
+def aged(told: Sequence[Any], at: float) -> list[Any]:
+    """Events as rows hold them: with the milliseconds that each lies before the row's time instead of its own time."""
+    return [[type_, data, max(0, round((at - when) * 1000))] for type_, data, when in told]
 
 
 def lines_sha256(attempt_id: UUID) -> str:

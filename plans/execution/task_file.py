@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
 
 from audit import git_trail, trail
-from audit.task_file import STATUSES, path_of
+from audit.task_file import STATUSES
 from plans.enums import Decision
 from plans.models import Approval, Attempt, Step
 
@@ -27,20 +28,24 @@ def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
     """
     written = 0
     while attempts := list(unwritten()[:_BATCH]):
-        steps = {attempt.step_id: attempt.step for attempt in attempts}
-        payloads = [task_file(step) for step in steps.values()]
+        steps = list({attempt.step_id: attempt.step for attempt in attempts}.values())
+        payloads = task_files(steps)
         commit = git_trail.commit_tasks(payloads)
+        by_plan: dict[UUID, list[Step]] = {}
+        for step in steps:
+            by_plan.setdefault(step.plan_id, []).append(step)
         with transaction.atomic():
             Attempt.objects.filter(pk__in=[attempt.pk for attempt in attempts]).update(audit_commit=commit)
-            for step, payload in zip(steps.values(), payloads, strict=True):
+            for plan_id, of_plan in by_plan.items():
                 trail.record(
-                    "task.committed",
-                    subject=("step", step.pk),
-                    plan_id=step.plan_id,
-                    trace_id=step.plan.trace_id,
-                    service=step.service,
+                    "tasks.committed",
+                    subject=("plan", plan_id),
+                    plan_id=plan_id,
+                    trace_id=of_plan[0].plan.trace_id,
+                    service=of_plan[0].plan.service,
                     commit=commit,
-                    path=path_of(payload["task_id"]),
+                    count=len(of_plan),
+                    tasks=[str(step.pk) for step in of_plan],
                 )
         written += len(steps)
     return {"tasks": written}
@@ -51,16 +56,24 @@ def unwritten() -> QuerySet[Attempt]:
     ended = Attempt.objects.filter(
         status__in=_ENDED, audit_commit="", started_at__isnull=False, step__status__in=STATUSES
     )
-    return ended.select_related("step__plan", "step__revision").order_by("finished_at")
+    return ended.select_related("step__plan", "step__revision").order_by("finished_at", "pk")
 
 
-def task_file(step: Step) -> dict[str, Any]:
-    """The contents of `.audit/tasks/<task_id>.json` for a step, as things are now."""
-    attempts = list(step.attempts.filter(started_at__isnull=False).select_related("agent").order_by("number"))
+def task_files(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """The contents of `.audit/tasks/<task_id>.json` for each step, as things are now; the same few queries for all."""
+    attempts: dict[UUID, list[Attempt]] = {step.pk: [] for step in steps}
+    tried = Attempt.objects.filter(step__in=list(attempts), started_at__isnull=False)
+    for attempt in tried.select_related("agent").order_by("number"):
+        attempts[attempt.step_id].append(attempt)
+    answers: dict[UUID, list[Approval]] = {step.revision_id: [] for step in steps}
+    given = Approval.objects.filter(revision__in=list(answers), decision=Decision.APPROVED)
+    for answer in given.select_related("approver", "policy"):
+        answers[answer.revision_id].append(answer)
+    return [_task_file(step, attempts[step.pk], answers[step.revision_id]) for step in steps]
+
+
+def _task_file(step: Step, attempts: Sequence[Attempt], answers: Sequence[Approval]) -> dict[str, Any]:
     last = attempts[-1]
-    answers = Approval.objects.filter(revision=step.revision, decision=Decision.APPROVED).select_related(
-        "approver", "policy"
-    )
     return {
         "task_id": str(step.pk),
         "plan_id": str(step.plan_id),

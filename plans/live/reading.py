@@ -12,7 +12,7 @@ import heapq
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from django.db import connection
 
 from plans.enums import EventType, StepStatus
 from plans.live.cursor import WHOLE, Cursor, ForeignCursor
-from plans.models import Plan
+from plans.models import Plan, unfold
 
 DEFAULT_LIMIT: Final = 500
 HIGHEST_LIMIT: Final = 1_000
@@ -56,8 +56,9 @@ _OPEN: Final = """
 SELECT attempt_id FROM (
     SELECT attempt_id, type, data FROM plans_event WHERE plan_id = %(plan)s AND xid < %(xmin)s
     UNION ALL
-    SELECT (told ->> 2)::uuid, told ->> 0, told -> 3
-    FROM plans_event, jsonb_array_elements(earlier) told WHERE plan_id = %(plan)s AND xid < %(xmin)s
+    SELECT (told ->> 0)::uuid, one ->> 0, one -> 1
+    FROM plans_event, jsonb_array_elements(earlier) told, jsonb_array_elements(told -> 2) one
+    WHERE plan_id = %(plan)s AND xid < %(xmin)s
 ) told
 WHERE attempt_id IS NOT NULL
 GROUP BY attempt_id
@@ -310,9 +311,8 @@ def _unfolded(
     event_id: int, xid: int, kind: str, step: str, attempt: UUID | None, data: str, at: datetime, earlier: str | None
 ) -> Iterator[_Event]:
     """The single events of a row, oldest first."""
-    for part, (kind_, step_, attempt_, data_, at_) in enumerate(json.loads(earlier) if earlier else (), start=1):
-        whose = UUID(attempt_) if attempt_ else None
-        yield _Event(event_id, xid, kind_, step_, whose, data_, datetime.fromtimestamp(at_, UTC), part)
+    for part, told in enumerate(unfold(json.loads(earlier) if earlier else None, at), start=1):
+        yield _Event(id=event_id, xid=xid, part=part, **told)
     yield _Event(event_id, xid, kind, step, attempt, json.loads(data), at, WHOLE)
 
 

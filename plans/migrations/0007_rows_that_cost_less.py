@@ -12,8 +12,8 @@ UPDATE plans_attempt SET routing_last = routing;
 ALTER TABLE plans_attempt DROP COLUMN routing;
 ALTER TABLE plans_attempt RENAME COLUMN routing_last TO routing;
 ALTER TABLE plans_attempt ALTER COLUMN routing SET NOT NULL;
-ALTER TABLE plans_attempt SET (fillfactor = 80);
-ALTER TABLE plans_step SET (fillfactor = 60);
+ALTER TABLE plans_attempt SET (fillfactor = 50);
+ALTER TABLE plans_step SET (fillfactor = 50);
 """
 
 

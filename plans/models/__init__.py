@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plans.models.approval import Approval, ApprovalPolicy
 from plans.models.attempt import Attempt, OutputLine
-from plans.models.event import Event, events_of
+from plans.models.event import Event, events_of, unfold
 from plans.models.plan import Dependency, Plan, Revision, Step
 from plans.models.request import Message, Request, Session
 
@@ -22,4 +22,5 @@ __all__ = [
     "Session",
     "Step",
     "events_of",
+    "unfold",
 ]

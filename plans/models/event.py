@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import models
@@ -17,8 +18,8 @@ class Event(models.Model):
     """One thing that happened to a plan, for whoever watches. Output lines are not events: they are read by seq.
 
     Readers take rows in (xid, id) order below the oldest running transaction, so a late commit is never missed. What one
-    statement tells together is one row: `earlier` holds what happened before the row's own event, in order, each with an
-    id of its own just below. `unfolded()` reads it back as the single events that it is to everybody else.
+    statement tells together is one row: `earlier` holds what happened before the row's own event, in order. `unfolded()`
+    reads it back as the single events that it is to everybody else.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -29,7 +30,7 @@ class Event(models.Model):
     attempt_id = models.UUIDField(null=True)
     data = models.JSONField(default=dict)
     at = models.DateTimeField(db_default=Now())
-    earlier = models.JSONField(null=True, help_text="Lists of type, step key, attempt, data and time (seconds).")
+    earlier = models.JSONField(null=True, help_text="[attempt, step key, [[type, data, ms before this], …]], …")
 
     class Meta:
         ordering: ClassVar = ["xid", "id"]
@@ -39,25 +40,18 @@ class Event(models.Model):
         return self.type
 
     def unfolded(self) -> list[Event]:
-        """This row as single events, oldest first."""
-        told = self.earlier or []
-        first = self.pk - len(told)
-        return [
-            *(
-                Event(
-                    id=first + place,
-                    xid=self.xid,
-                    plan_id=self.plan_id,
-                    type=type_,
-                    step_key=step_key,
-                    attempt_id=UUID(attempt) if attempt else None,
-                    data=data,
-                    at=datetime.fromtimestamp(at, UTC),
-                )
-                for place, (type_, step_key, attempt, data, at) in enumerate(told)
-            ),
-            self,
-        ]
+        """This row as single events, oldest first. They share its key."""
+        row = {"id": self.pk, "xid": self.xid, "plan_id": self.plan_id}
+        return [*(Event(**row, **told) for told in unfold(self.earlier, self.at)), self]
+
+
+def unfold(earlier: Sequence[Any] | None, at: datetime) -> Iterator[dict[str, Any]]:
+    """The single events in a row's `earlier`, as fields of Event. `at` is the row's own time."""
+    for attempt, step_key, told in earlier or ():
+        attempt_id = UUID(attempt) if attempt else None
+        for type_, data, before in told:
+            when = at - timedelta(milliseconds=before)
+            yield {"type": type_, "step_key": step_key, "attempt_id": attempt_id, "data": data, "at": when}
 
 
 def events_of(plan_id: UUID) -> list[Event]:

@@ -63,19 +63,19 @@ BEGIN
         'depends_on', (SELECT coalesce(jsonb_agg(upstream.key), '[]') FROM plans_dependency edge
             JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = p_step.id),
         'step', to_jsonb(p_step));
-    told := jsonb_build_array(
-        jsonb_build_array('step_changed', p_step.key, p_attempt, jsonb_build_object('was', p_was, 'now', 'running',
-            'waiting_for', '', 'attempt', p_number, 'agent', p_agent_name), extract(epoch FROM v_at)),
-        jsonb_build_array('agent_started', p_step.key, p_attempt,
-            jsonb_build_object('agent', p_agent_name, 'attempt', p_number), extract(epoch FROM v_at)));
+    told := jsonb_build_array(p_attempt, p_step.key, jsonb_build_array(
+        jsonb_build_array('step_changed', jsonb_build_object('was', p_was, 'now', 'running', 'waiting_for', '',
+            'attempt', p_number, 'agent', p_agent_name), 0),
+        jsonb_build_array('agent_started', jsonb_build_object('agent', p_agent_name, 'attempt', p_number), 0)));
 END $$;
 
-CREATE OR REPLACE FUNCTION chiffon_tell(p_plan uuid, p_told jsonb) RETURNS void LANGUAGE sql AS $$
-    -- One row for what is told together: the last event is the row's own, the others lie in it.
+CREATE OR REPLACE FUNCTION chiffon_tell(p_plan uuid, p_at timestamptz, p_told jsonb) RETURNS void LANGUAGE sql AS $$
+    -- One row for what is told together: [attempt, step key, [[type, data, milliseconds before p_at], …]], …; the last event is the
+    -- row's own.
     INSERT INTO plans_event (xid, plan_id, type, step_key, attempt_id, data, at, earlier)
-    SELECT pg_current_xact_id()::text::bigint, p_plan, p_told -> -1 ->> 0, p_told -> -1 ->> 1, (p_told -> -1 ->> 2)::uuid, p_told -> -1 -> 3,
-        to_timestamp((p_told -> -1 ->> 4)::float8), CASE WHEN jsonb_array_length(p_told) > 1 THEN p_told - -1 END
-    WHERE jsonb_array_length(p_told) > 0
+    SELECT pg_current_xact_id()::text::bigint, p_plan, last ->> 0, p_told -> -1 ->> 1, (p_told -> -1 ->> 0)::uuid, last -> 1,
+        p_at - make_interval(secs => (last ->> 2)::float8 / 1000), p_told #- '{-1,2,-1}'
+    FROM (SELECT p_told #> '{-1,2,-1}' AS last) told WHERE jsonb_array_length(p_told) > 0
 $$;
 
 CREATE OR REPLACE FUNCTION chiffon_claim(
@@ -119,7 +119,7 @@ BEGIN
         WHERE id = v_step.id RETURNING * INTO v_step;
     v_started := chiffon_started(p_attempt, v_attempt.number, v_step.token, v_attempt.because, v_step, v_was, v_plan, v_attempt.agent_id,
         v_agent_name, coalesce(p_choice, jsonb_build_object('score', v_attempt.routing ->> 'score')));
-    PERFORM chiffon_tell(v_plan.id, v_started.told);
+    PERFORM chiffon_tell(v_plan.id, clock_timestamp(), jsonb_build_array(v_started.told));
     RETURN v_started.claimed;
 END $$;
 
@@ -169,6 +169,8 @@ DECLARE
     v_mine plans_step;
     v_agent agents_agent;
     v_counted boolean;
+    v_outranked boolean;
+    v_take boolean;
     v_freed integer := 0;
     v_next jsonb;
     v_started record;
@@ -195,8 +197,8 @@ BEGIN
     END IF;
     UPDATE plans_step SET status = 'completed', released = true, output = p_output, summary = p_summary, error = '', waiting_for = '',
         finished_at = statement_timestamp() WHERE id = v_step.id;
-    v_told := p_told || jsonb_build_array(jsonb_build_array('step_changed', v_step.key, NULL,
-        jsonb_build_object('was', 'running', 'now', 'completed', 'waiting_for', ''), extract(epoch FROM p_at)));
+    v_told := jsonb_build_array(jsonb_build_array(p_attempt, v_step.key, p_told || jsonb_build_array(
+        jsonb_build_array('step_changed', jsonb_build_object('was', 'running', 'now', 'completed', 'waiting_for', ''), 0))));
     INSERT INTO audit_decisionrecord
         (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
     SELECT p_at, v_plan.trace_id, 'attempt.completed', 'agent', agent.name, 'attempt', p_attempt, v_step.service, v_plan.id,
@@ -208,43 +210,45 @@ BEGIN
     END IF;
     v_because := v_step.key || ' is completed.';
     IF NOT v_counted THEN
-        FOR v_after IN
+        v_outranked := EXISTS (
+            SELECT FROM plans_attempt WHERE status = 'due' AND priority > v_plan.priority AND next_at <= statement_timestamp());
+        FOR v_after IN  -- read without a lock: what is looked at here never changes
             SELECT step.* FROM plans_dependency edge JOIN plans_step step ON step.id = edge.downstream_id
-            WHERE edge.upstream_id = v_step.id AND step.unmet > 0 ORDER BY step.id FOR NO KEY UPDATE OF step
+            WHERE edge.upstream_id = v_step.id ORDER BY step.id
         LOOP
-            IF v_after.unmet > 1 OR v_after.status <> 'waiting' THEN
-                UPDATE plans_step SET unmet = unmet - 1 WHERE id = v_after.id;
-            ELSIF v_mine.id IS NULL AND p_agent IS NOT NULL AND p_choices ? chiffon_need(v_after) AND NOT EXISTS (
-                SELECT FROM plans_attempt WHERE status = 'due' AND priority > v_plan.priority AND next_at <= statement_timestamp()
-            ) THEN
+            v_take := v_mine.id IS NULL AND p_agent IS NOT NULL AND NOT v_outranked AND p_choices ? chiffon_need(v_after);
+            UPDATE plans_step SET unmet = unmet - 1,
+                status = CASE WHEN unmet = 1 AND status = 'waiting' AND v_take THEN 'running' ELSE status END,
+                waiting_for = CASE WHEN unmet = 1 AND status = 'waiting' AND v_take THEN '' ELSE waiting_for END,
+                token = CASE WHEN unmet = 1 AND status = 'waiting' AND v_take THEN token + 1 ELSE token END,
+                started_at = CASE WHEN unmet = 1 AND status = 'waiting' AND v_take
+                    THEN coalesce(started_at, statement_timestamp()) ELSE started_at END,
+                attempts_made = CASE WHEN unmet = 1 AND status = 'waiting' THEN attempts_made + 1 ELSE attempts_made END
+                WHERE id = v_after.id AND unmet > 0 RETURNING * INTO v_after;
+            CONTINUE WHEN NOT FOUND OR v_after.unmet > 0 OR v_after.status NOT IN ('waiting', 'running');
+            v_id := chiffon_uuid7();
+            INSERT INTO plans_attempt (id, step_id, plan_id, number, status, priority, agent_id, expects_token, token, lease_until, started_at,
+                because, cancel_requested, failure_mode, transient, error, summary, progress, resources_used, services_touched, line_count,
+                lines_sha256, audit_commit, routing)
+            VALUES (v_id, v_after.id, v_plan.id, v_after.attempts_made, CASE WHEN v_take THEN 'running' ELSE 'due' END, v_plan.priority,
+                CASE WHEN v_take THEN p_agent END, CASE WHEN v_take THEN v_after.token - 1 ELSE v_after.token END,
+                CASE WHEN v_take THEN v_after.token END,
+                CASE WHEN v_take THEN statement_timestamp() + make_interval(secs => p_lease) END,
+                CASE WHEN v_take THEN statement_timestamp() END,
+                v_because, false, '', false, '', '', '{}', '{}', '[]', 0, '', '',
+                CASE WHEN v_take THEN p_choices -> chiffon_need(v_after) -> 'routing' ELSE '{}' END);
+            IF v_take THEN
                 v_mine := v_after;
+                v_started := chiffon_started(v_id, v_mine.attempts_made, v_mine.token, v_because, v_mine, 'waiting', v_plan, p_agent,
+                    v_agent.name, p_choices -> chiffon_need(v_mine));
+                v_next := v_started.claimed;
+                v_told := v_told || jsonb_build_array(v_started.told);
             ELSE
                 v_freed := v_freed + 1;
-                UPDATE plans_step SET unmet = 0, attempts_made = attempts_made + 1 WHERE id = v_after.id RETURNING * INTO v_after;
-                INSERT INTO plans_attempt (id, step_id, plan_id, number, status, priority, expects_token, because, cancel_requested,
-                    failure_mode, transient, error, summary, progress, resources_used, services_touched, line_count, lines_sha256,
-                    audit_commit, routing)
-                VALUES (chiffon_uuid7(), v_after.id, v_plan.id, v_after.attempts_made, 'due', v_plan.priority, v_after.token, v_because, false,
-                    '', false, '', '', '{}', '{}', '[]', 0, '', '', '{}');
             END IF;
         END LOOP;
     END IF;
-    IF v_mine.id IS NOT NULL THEN
-        v_id := chiffon_uuid7();
-        UPDATE plans_step SET unmet = 0, status = 'running', waiting_for = '', token = token + 1, attempts_made = attempts_made + 1,
-            started_at = coalesce(started_at, statement_timestamp()) WHERE id = v_mine.id RETURNING * INTO v_mine;
-        INSERT INTO plans_attempt (id, step_id, plan_id, number, status, priority, agent_id, expects_token, token, lease_until, started_at,
-            because, cancel_requested, failure_mode, transient, error, summary, progress, resources_used, services_touched, line_count,
-            lines_sha256, audit_commit, routing)
-        VALUES (v_id, v_mine.id, v_plan.id, v_mine.attempts_made, 'running', v_plan.priority, p_agent, v_mine.token - 1, v_mine.token,
-            statement_timestamp() + make_interval(secs => p_lease), statement_timestamp(), v_because, false, '', false, '', '', '{}', '{}', '[]', 0, '', '',
-            p_choices -> chiffon_need(v_mine) -> 'routing');
-        v_started := chiffon_started(v_id, v_mine.attempts_made, v_mine.token, v_because, v_mine, 'waiting', v_plan, p_agent, v_agent.name,
-            p_choices -> chiffon_need(v_mine));
-        v_next := v_started.claimed;
-        v_told := v_told || v_started.told;
-    END IF;
-    PERFORM chiffon_tell(v_plan.id, v_told);
+    PERFORM chiffon_tell(v_plan.id, p_at, v_told);
     IF v_next IS NULL AND p_agent IS NOT NULL THEN
         v_next := chiffon_next(p_agent, p_choices, p_lease);
     END IF;

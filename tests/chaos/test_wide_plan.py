@@ -102,7 +102,8 @@ async def test_a_wide_plan_on_eight_processes(house, lock_waits):
     in_database = house.rows(
         "SELECT type, step_key, attempt_id FROM ("
         "SELECT plan_id, xid, type, step_key, attempt_id FROM plans_event UNION ALL "
-        "SELECT plan_id, xid, told ->> 0, told ->> 1, (told ->> 2)::uuid FROM plans_event, jsonb_array_elements(earlier) told) told "
+        "SELECT plan_id, xid, one ->> 0, told ->> 1, (told ->> 0)::uuid FROM plans_event, jsonb_array_elements(earlier) told, "
+        "jsonb_array_elements(told -> 2) one) told "
         "WHERE plan_id = %s AND xid >= (SELECT min(xid) FROM plans_event WHERE plan_id = %s AND data ->> 'now' = 'approved')",
         plan["id"], plan["id"],
     )  # fmt: skip
