@@ -101,11 +101,11 @@ def settled(seconds: float = 300) -> None:
     Raises BenchError if that takes too long.
     """
     from agents.models import Job
-    from plans.models import Attempt
+    from plans.models import UnwrittenTask
 
     deadline = time.monotonic() + seconds
     pending = Job.objects.filter(status__in=["due", "sent", "running"], every__isnull=True)
-    while pending.exists() or Attempt.objects.filter(status="completed", audit_commit="").exists():
+    while pending.exists() or UnwrittenTask.objects.exists():
         if time.monotonic() > deadline:
             raise BenchError(f"The background jobs were not done within {seconds:g} s.")
         time.sleep(0.2)

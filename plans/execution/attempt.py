@@ -202,9 +202,9 @@ def _ending(context: StepContext, result: WorkResult) -> Ending:
         resources=result.resources.to_json(),
         services=plain(list(result.services_touched)),
         lines=lines,
-        lines_sha256=lines_sha256,
+        lines_sha256=lines_sha256 if lines else "",
         told=context.ending(
-            (EventType.OUTPUT_END, {"count": lines, "sha256": lines_sha256}),
+            (EventType.OUTPUT_END, {"count": lines} | ({"sha256": lines_sha256} if lines else {})),
             (
                 EventType.AGENT_COMPLETED,
                 {"outcome": str(result.outcome), "summary": summary, "attempt": context.number},

@@ -162,7 +162,7 @@ SELECT EXISTS (SELECT FROM agents_agent
     OR EXISTS (SELECT FROM plans_attempt WHERE status IN ('due', 'sent', 'running'))
     OR EXISTS (SELECT FROM plans_plan WHERE stage IN ('approved', 'executing'))
     OR EXISTS (SELECT FROM agents_job WHERE status IN ('sent', 'running'))
-    OR EXISTS (SELECT FROM plans_attempt WHERE status IN ('completed', 'failed', 'cancelled', 'interrupted') AND audit_commit = ''),
+    OR EXISTS (SELECT FROM plans_unwrittentask),
     extract(epoch FROM least(
         (SELECT min(due.next_at) FROM plans_attempt due JOIN plans_plan plan ON plan.id = due.plan_id
             WHERE due.status = 'due' AND (due.agent_id IS NOT NULL OR due.next_at > statement_timestamp()) AND plan.stage IN ('approved', 'executing')),

@@ -21,7 +21,7 @@ from plans.conf import LONGEST_OUTPUT
 from plans.enums import AttemptStatus, EventType, Stage, StepStatus
 from plans.execution import clock, engine
 from plans.execution.output import aged, lines_sha256
-from plans.models import Attempt, Step
+from plans.models import Attempt, Step, UnwrittenTask
 from plans.retry import RetryPolicy
 
 _STATUS = {
@@ -59,6 +59,7 @@ def finish(
             lines_sha256=lines[1],
         ):
             return False
+        UnwrittenTask(pk=attempt_id).save(force_insert=True)
         attempt = Attempt.objects.select_related("step", "plan").get(pk=attempt_id)
         if told:
             lifecycle.emit_together(attempt.plan_id, [[attempt.pk, attempt.step.key, aged(told, clock.now())]])
@@ -76,12 +77,9 @@ def finish(
 
 @requires_transaction
 def hold_plan_of(attempt_id: UUID) -> None:
-    """Lock the plan before its attempt, in the order of all; only who stops a plan waits for this, other steps do not."""
+    """Hold the plan before its attempt, in the order of all; only who stops a plan waits for this, other steps do not."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT FROM plans_plan WHERE id = (SELECT plan_id FROM plans_attempt WHERE id = %s) FOR KEY SHARE",
-            [attempt_id],
-        )
+        cursor.execute("SELECT chiffon_hold((SELECT plan_id FROM plans_attempt WHERE id = %s))", [attempt_id])
 
 
 def never_began(ended_id: UUID) -> bool:
@@ -181,6 +179,7 @@ def interrupted(attempt: Attempt, because: str, *, harmless: bool = False) -> No
         lease_until=None,
         finished_at=Now(),
     )
+    UnwrittenTask(pk=attempt.pk).save(force_insert=True)
     step, plan = attempt.step, attempt.plan
     where: dict[str, Any] = {"step_key": step.key, "attempt_id": attempt.pk}
     stored = lines_sha256(attempt.pk)
@@ -234,6 +233,7 @@ def refuse(attempt: Attempt, because: str) -> None:
         lifecycle.transition(plan, to=Stage.PENDING_APPROVAL, because=because)
         return
     Attempt.objects.filter(pk=attempt.pk).update(status=AttemptStatus.CANCELLED, error=because, finished_at=Now())
+    UnwrittenTask(pk=attempt.pk).save(force_insert=True)
     lifecycle.move_step(step, to=StepStatus.FAILED, error=because, finished_at=Now())
     engine.settle(plan)
 

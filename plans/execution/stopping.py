@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
+from django.db import connection
 from django.db.models.functions import Now
 
 from audit.trail import requires_transaction
@@ -13,6 +15,13 @@ from plans.execution import engine
 from plans.models import Attempt, Plan, Step
 
 _NOT_STARTED = (StepStatus.PENDING, StepStatus.WAITING, StepStatus.READY)
+
+
+@requires_transaction
+def hold(plan_id: UUID) -> None:
+    """Wait for the steps that are ending or being claimed at this moment, and let no other be until this transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT chiffon_stop(%s)", [plan_id])
 
 
 @requires_transaction

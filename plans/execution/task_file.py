@@ -13,11 +13,10 @@ from django.db.models import QuerySet
 from audit import git_trail, trail
 from audit.task_file import STATUSES
 from plans.enums import Decision
-from plans.models import Approval, Attempt, Step
+from plans.models import Approval, Attempt, Step, UnwrittenTask
 
 logger = logging.getLogger(__name__)
 _BATCH: Final = 200
-_ENDED: Final = ("completed", "failed", "cancelled", "interrupted")
 
 
 def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
         for step in steps:
             by_plan.setdefault(step.plan_id, []).append(step)
         with transaction.atomic():
-            Attempt.objects.filter(pk__in=[attempt.pk for attempt in attempts]).update(audit_commit=commit)
+            UnwrittenTask.objects.filter(pk__in=[attempt.pk for attempt in attempts]).delete()
             for plan_id, of_plan in by_plan.items():
                 trail.record(
                     "tasks.committed",
@@ -53,9 +52,7 @@ def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
 
 def unwritten() -> QuerySet[Attempt]:
     """Ended attempts that no commit holds yet; those of a step that is tried again come when the step has ended."""
-    ended = Attempt.objects.filter(
-        status__in=_ENDED, audit_commit="", started_at__isnull=False, step__status__in=STATUSES
-    )
+    ended = Attempt.objects.filter(pk__in=UnwrittenTask.objects.values("pk"), step__status__in=STATUSES)
     return ended.select_related("step__plan", "step__revision").order_by("finished_at", "pk")
 
 

@@ -13,7 +13,9 @@ ALTER TABLE plans_attempt DROP COLUMN routing;
 ALTER TABLE plans_attempt RENAME COLUMN routing_last TO routing;
 ALTER TABLE plans_attempt ALTER COLUMN routing SET NOT NULL;
 ALTER TABLE plans_attempt SET (fillfactor = 50);
-ALTER TABLE plans_step SET (fillfactor = 50);
+ALTER TABLE plans_step SET (fillfactor = 40);
+-- Readers find events by plan, and nobody by key.
+ALTER TABLE plans_event DROP CONSTRAINT plans_event_pkey;
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plans.models.approval import Approval, ApprovalPolicy
-from plans.models.attempt import Attempt, OutputLine
+from plans.models.attempt import Attempt, OutputLine, UnwrittenTask
 from plans.models.event import Event, events_of, unfold
 from plans.models.plan import Dependency, Plan, Revision, Step
 from plans.models.request import Message, Request, Session
@@ -21,6 +21,7 @@ __all__ = [
     "Revision",
     "Session",
     "Step",
+    "UnwrittenTask",
     "events_of",
     "unfold",
 ]

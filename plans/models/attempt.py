@@ -20,12 +20,20 @@ class Attempt(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     # The indexes below serve the foreign keys too: one of their own would cost every attempt another entry.
     step = models.ForeignKey("plans.Step", on_delete=models.PROTECT, related_name="attempts", db_index=False)
-    plan = models.ForeignKey("plans.Plan", on_delete=models.PROTECT, related_name="attempts", db_index=False)
+    # Neither plans nor agents are ever removed, and to check a key locks its row: a row that all agents would queue for.
+    plan = models.ForeignKey(
+        "plans.Plan", on_delete=models.PROTECT, related_name="attempts", db_index=False, db_constraint=False
+    )
     number = models.PositiveIntegerField(help_text="1 for the first try.")
     status = models.CharField(max_length=16, choices=AttemptStatus.choices, default=AttemptStatus.DUE)
     priority = models.PositiveSmallIntegerField(default=3)
     agent = models.ForeignKey(
-        "agents.Agent", on_delete=models.PROTECT, null=True, related_name="attempts", db_index=False
+        "agents.Agent",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="attempts",
+        db_index=False,
+        db_constraint=False,
     )
     expects_token = models.PositiveIntegerField(default=0, help_text="The step's token that a claim must find.")
     token = models.PositiveIntegerField(null=True, help_text="The token this attempt drew when it was claimed.")
@@ -45,7 +53,6 @@ class Attempt(models.Model):
     services_touched = models.JSONField(default=list)
     line_count = models.PositiveIntegerField(default=0, help_text="How many output lines are stored; the next is +1.")
     lines_sha256 = models.CharField(max_length=64, default="", help_text="Over all lines, once the output has ended.")
-    audit_commit = models.CharField(max_length=64, default="", help_text="The commit of the audit repository.")
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -57,11 +64,6 @@ class Attempt(models.Model):
         indexes: ClassVar = [
             models.Index(F("priority").desc(), F("next_at"), name="attempt_due", condition=Q(status="due")),
             models.Index(fields=["sent_at"], name="attempt_sent", condition=Q(status="sent")),
-            models.Index(
-                fields=["finished_at"],
-                name="attempt_not_in_git",
-                condition=Q(status__in=["completed", "failed", "cancelled", "interrupted"], audit_commit=""),
-            ),
             models.Index(
                 fields=["plan", "agent"], name="attempt_live", condition=Q(status__in=["due", "sent", "running"])
             ),
@@ -82,6 +84,17 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"try {self.number}"
+
+
+class UnwrittenTask(models.Model):
+    """An attempt that has ended and is not in the audit repository yet. The row is gone once it is."""
+
+    attempt = models.OneToOneField(
+        Attempt, on_delete=models.PROTECT, primary_key=True, related_name="+", db_constraint=False
+    )
+
+    def __str__(self) -> str:
+        return str(self.attempt_id)
 
 
 class OutputLine(models.Model):

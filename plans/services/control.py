@@ -29,7 +29,8 @@ def cancel_plan(*, actor: Actor, plan_id: UUID, reason: str) -> Plan:
     plan = operable(actor, plan_id)
     reason = _reason(reason, "Say why it is cancelled: the people who asked and approved read this.")
     with acting(actor, plan.trace_id), transaction.atomic():
-        # The plan before its attempts, as every end of an attempt does it; whoever holds the plan, sees all that are live.
+        # Before its attempts, as every end of an attempt does it: whoever has stopped a plan sees all that are live.
+        stopping.hold(plan_id)
         plan = Plan.objects.select_for_update().get(pk=plan_id)
         live = Attempt.objects.select_for_update().filter(plan=plan, status__in=LIVE_ATTEMPTS).order_by("pk")
         attempts = list(live)

@@ -2,8 +2,8 @@
 -- statement and so in one commit. Everything that is rare (failures, conditions, refusals, people) is done in Python by
 -- plans/execution; these functions then answer {"slow": true} without having done anything.
 --
--- Order of locks, here as everywhere: plan (FOR KEY SHARE, so that steps of a plan never wait for each other and only whoever
--- stops the plan makes them wait), attempt, step, steps after it in the order of their keys.
+-- Order of locks, here as everywhere: plan (chiffon_hold, which is shared, so that steps of a plan never wait for each other and
+-- only whoever stops the plan, by chiffon_stop, makes them wait), attempt, step, steps after it in the order of their keys.
 -- Installed anew after each migration (plans/hot_path.py); a change that an older worker could not live with gets a new name.
 
 CREATE OR REPLACE FUNCTION chiffon_uuid7() RETURNS uuid LANGUAGE sql VOLATILE AS $$
@@ -15,6 +15,15 @@ $$;
 CREATE OR REPLACE FUNCTION chiffon_time(at timestamptz) RETURNS text LANGUAGE sql STABLE AS $$
     -- As Python writes it, which is how canonical bytes hold a time.
     SELECT replace(to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'), '.000000', '')
+$$;
+
+CREATE OR REPLACE FUNCTION chiffon_hold(p_plan uuid) RETURNS void LANGUAGE sql VOLATILE AS $$
+    -- Until the end of the transaction. In memory, because a lock on the row of the plan would be written for each step.
+    SELECT pg_advisory_xact_lock_shared(hashtextextended(p_plan::text, 0))
+$$;
+
+CREATE OR REPLACE FUNCTION chiffon_stop(p_plan uuid) RETURNS void LANGUAGE sql VOLATILE AS $$
+    SELECT pg_advisory_xact_lock(hashtextextended(p_plan::text, 0))
 $$;
 
 CREATE OR REPLACE FUNCTION chiffon_need(step plans_step) RETURNS text LANGUAGE sql STABLE AS $$
@@ -79,7 +88,7 @@ CREATE OR REPLACE FUNCTION chiffon_tell(p_plan uuid, p_at timestamptz, p_told js
 $$;
 
 CREATE OR REPLACE FUNCTION chiffon_claim(
-    p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_begun boolean
+    p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_begun boolean, p_tell boolean DEFAULT true
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
 -- Take an attempt whose step still has the token that is expected; NULL if somebody was first or it is not to run.
 -- p_agent and p_choice say who takes an attempt that nobody was chosen for yet. A plan that has not begun is compared with what
@@ -92,8 +101,9 @@ DECLARE
     v_was text;
     v_started record;
 BEGIN
-    SELECT plan.* INTO v_plan FROM plans_plan plan
-        WHERE plan.id = (SELECT plan_id FROM plans_attempt WHERE id = p_attempt) FOR KEY SHARE;
+    SELECT plan_id INTO v_plan.id FROM plans_attempt WHERE id = p_attempt;
+    PERFORM chiffon_hold(v_plan.id);
+    SELECT * INTO v_plan FROM plans_plan WHERE id = v_plan.id;
     IF NOT FOUND OR v_plan.stage NOT IN ('approved', 'executing') OR v_plan.cancel_reason <> '' THEN
         RETURN NULL;
     END IF;
@@ -119,11 +129,15 @@ BEGIN
         WHERE id = v_step.id RETURNING * INTO v_step;
     v_started := chiffon_started(p_attempt, v_attempt.number, v_step.token, v_attempt.because, v_step, v_was, v_plan, v_attempt.agent_id,
         v_agent_name, coalesce(p_choice, jsonb_build_object('score', v_attempt.routing ->> 'score')));
+    IF NOT p_tell THEN  -- the caller tells it together with something else
+        RETURN v_started.claimed || jsonb_build_object('told', v_started.told);
+    END IF;
     PERFORM chiffon_tell(v_plan.id, clock_timestamp(), jsonb_build_array(v_started.told));
     RETURN v_started.claimed;
 END $$;
 
-CREATE OR REPLACE FUNCTION chiffon_next(p_agent uuid, p_choices jsonb, p_lease double precision) RETURNS jsonb LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION chiffon_next(p_agent uuid, p_choices jsonb, p_lease double precision, p_tell boolean DEFAULT true)
+RETURNS jsonb LANGUAGE plpgsql AS $$
 -- Claim the next due attempt that this agent may take. One of a plan that has not begun is only named: {"begin": attempt}.
 DECLARE
     v_attempt plans_attempt;
@@ -139,7 +153,7 @@ BEGIN
         WHERE attempt.status = 'due' AND (attempt.agent_id IS NULL OR attempt.agent_id = p_agent) AND p_choices ? chiffon_need(step)
             AND plan.stage IN ('approved', 'executing') AND plan.cancel_reason = ''
         ORDER BY attempt.priority DESC, attempt.next_at LIMIT 1
-        FOR NO KEY UPDATE OF attempt SKIP LOCKED FOR KEY SHARE OF plan SKIP LOCKED;
+        FOR NO KEY UPDATE OF attempt SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -149,7 +163,7 @@ BEGIN
         RETURN jsonb_build_object('begin', v_attempt.id, 'expects', v_attempt.expects_token, 'need', chiffon_need(v_step));
     END IF;
     RETURN chiffon_claim(v_attempt.id, v_attempt.expects_token, p_agent,
-        CASE WHEN v_attempt.agent_id IS NULL THEN p_choices -> chiffon_need(v_step) END, p_lease, true);
+        CASE WHEN v_attempt.agent_id IS NULL THEN p_choices -> chiffon_need(v_step) END, p_lease, true, p_tell);
 END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_finish(
@@ -178,10 +192,10 @@ DECLARE
     v_because text;
     v_id uuid;
 BEGIN
-    SELECT plan.* INTO v_plan FROM plans_plan plan
-        WHERE plan.id = (SELECT plan_id FROM plans_attempt WHERE id = p_attempt) FOR KEY SHARE;
-    SELECT step.* INTO v_step FROM plans_step step
-        WHERE step.id = (SELECT step_id FROM plans_attempt WHERE id = p_attempt);
+    SELECT plan_id, step_id INTO v_plan.id, v_step.id FROM plans_attempt WHERE id = p_attempt;
+    PERFORM chiffon_hold(v_plan.id);
+    SELECT * INTO v_plan FROM plans_plan WHERE id = v_plan.id;
+    SELECT * INTO v_step FROM plans_step WHERE id = v_step.id;
     v_counted := v_step.released;
     IF v_plan.stage <> 'executing' OR v_plan.cancel_reason <> '' OR v_step.status <> 'running' OR EXISTS (
         SELECT FROM plans_dependency edge JOIN plans_step step ON step.id = edge.downstream_id
@@ -195,6 +209,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN '{"lost": true}';
     END IF;
+    INSERT INTO plans_unwrittentask (attempt_id) VALUES (p_attempt);
     UPDATE plans_step SET status = 'completed', released = true, output = p_output, summary = p_summary, error = '', waiting_for = '',
         finished_at = statement_timestamp() WHERE id = v_step.id;
     v_told := jsonb_build_array(jsonb_build_array(p_attempt, v_step.key, p_told || jsonb_build_array(
@@ -229,13 +244,13 @@ BEGIN
             v_id := chiffon_uuid7();
             INSERT INTO plans_attempt (id, step_id, plan_id, number, status, priority, agent_id, expects_token, token, lease_until, started_at,
                 because, cancel_requested, failure_mode, transient, error, summary, progress, resources_used, services_touched, line_count,
-                lines_sha256, audit_commit, routing)
+                lines_sha256, routing)
             VALUES (v_id, v_after.id, v_plan.id, v_after.attempts_made, CASE WHEN v_take THEN 'running' ELSE 'due' END, v_plan.priority,
                 CASE WHEN v_take THEN p_agent END, CASE WHEN v_take THEN v_after.token - 1 ELSE v_after.token END,
                 CASE WHEN v_take THEN v_after.token END,
                 CASE WHEN v_take THEN statement_timestamp() + make_interval(secs => p_lease) END,
                 CASE WHEN v_take THEN statement_timestamp() END,
-                v_because, false, '', false, '', '', '{}', '{}', '[]', 0, '', '',
+                v_because, false, '', false, '', '', '{}', '{}', '[]', 0, '',
                 CASE WHEN v_take THEN p_choices -> chiffon_need(v_after) -> 'routing' ELSE '{}' END);
             IF v_take THEN
                 v_mine := v_after;
@@ -248,10 +263,16 @@ BEGIN
             END IF;
         END LOOP;
     END IF;
-    PERFORM chiffon_tell(v_plan.id, p_at, v_told);
     IF v_next IS NULL AND p_agent IS NOT NULL THEN
-        v_next := chiffon_next(p_agent, p_choices, p_lease);
+        v_next := chiffon_next(p_agent, p_choices, p_lease, false);
+        IF v_next ->> 'plan' = v_plan.id::text THEN
+            v_told := v_told || jsonb_build_array(v_next -> 'told');
+        ELSIF v_next ? 'told' THEN
+            PERFORM chiffon_tell((v_next ->> 'plan')::uuid, p_at, jsonb_build_array(v_next -> 'told'));
+        END IF;
+        v_next := v_next - 'told';
     END IF;
+    PERFORM chiffon_tell(v_plan.id, p_at, v_told);
     IF v_freed > 0 OR v_next IS NULL AND EXISTS (SELECT FROM plans_attempt WHERE status = 'due' AND next_at <= statement_timestamp()) THEN
         NOTIFY chiffon_due;  -- this agent leaves something that another may take
     END IF;
