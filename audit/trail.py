@@ -30,6 +30,26 @@ def requires_transaction[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     return checked
 
 
+_COLUMNS = (
+    "at",
+    "trace_id",
+    "type",
+    "actor_kind",
+    "actor",
+    "subject_kind",
+    "subject_id",
+    "service",
+    "plan_id",
+    "reason",
+    "canonical",
+    "sha256",
+)
+_INSERT = (
+    f"INSERT INTO {DecisionRecord._meta.db_table} ({', '.join(_COLUMNS)}) "  # noqa: S608 - names of ours
+    f"VALUES ({', '.join(['%s'] * len(_COLUMNS))}) RETURNING sequence"
+)
+
+
 @requires_transaction
 def record(
     type_: str,
@@ -57,7 +77,11 @@ def record(
         trace_id=trace_id,
         facts=facts,
     )
-    row.save(force_insert=True)
+    # Written out, because every decision there is comes through here and the ORM takes longer over it than the database.
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, [getattr(row, column) for column in _COLUMNS])
+        row.sequence = cursor.fetchone()[0]
+    row._state.adding, row._state.db = False, connection.alias
     return row
 
 

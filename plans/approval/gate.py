@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from plans.digest import belongs, digest_of, header_content
+from plans.digest import STEP_FIELDS, belongs, digest_of, header_content, step_content
 from plans.enums import Decision
 from plans.models import Approval, ApprovalPolicy, Dependency, Plan, Revision, Step
 
+_STORED = tuple(name for name in STEP_FIELDS if name != "depends_on")  # dependencies are rows of their own
 _NO_VOTES = "Nobody, or not enough people, approved this digest."
 _MOST_SEEN = 10_000
 _seen: set[tuple[UUID, str]] = set()
@@ -84,7 +85,7 @@ def standing(revision: Revision, *, viewer: Any = None) -> Standing:
 
 def differs(revision: Revision) -> str:
     """How the rows of a revision differ from its digest, recomputed now; empty if they do not."""
-    steps = list(Step.objects.filter(revision=revision).order_by("index"))
+    steps = list(Step.objects.filter(revision=revision).order_by("index").values("proof", "index", *_STORED))
     upstream = _upstream(revision)
     header = header_content(
         repository=revision.header.get("repository", ""),
@@ -93,21 +94,22 @@ def differs(revision: Revision) -> str:
         budget=revision.budget,
         steps=len(steps),
     )
-    contents = [step.approved_content(upstream.get(step.key, ())) for step in steps]
+    contents = [step_content({**step, "depends_on": sorted(upstream.get(step["key"], ()))}) for step in steps]
     if digest_of(header, contents) == revision.digest:
         return ""
     for step, content in zip(steps, contents, strict=True):
-        if not belongs(content, index=step.index, steps=len(steps), siblings=step.proof, digest=revision.digest):
-            return f"Step {step.key} is not what was approved: it was changed afterwards."
+        where = {"index": step["index"], "siblings": step["proof"]}
+        if not belongs(content, steps=len(steps), digest=revision.digest, **where):
+            return f"Step {step['key']} is not what was approved: it was changed afterwards."
     return "The plan is not what was approved: its playbooks, budget or number of steps changed afterwards."
 
 
-def refusal_to_begin(plan: Plan, revision_id: UUID) -> str:
-    """Why a plan may not begin; empty if it may. Everything is recomputed and compared with what was approved."""
-    revision = Revision.objects.get(pk=revision_id)
+def refusal_to_begin(plan: Plan, attempt_id: UUID) -> str:
+    """Why a plan may not begin with this attempt; empty if it may. Everything is recomputed and compared with what was approved."""
+    revision = Revision.objects.get(steps__attempts=attempt_id)
     if revision.number != plan.revision_number:
         return f"Revision {revision.number} is no longer the current one."
-    if not _has_its_votes(revision.pk, revision.digest):
+    if not _votes_known(revision.pk, revision.digest):
         return _NO_VOTES
     return differs(revision)
 

@@ -61,14 +61,13 @@ def claim(
     if not isinstance(answer, ToBegin):
         return answer
     with transaction.atomic(), acting(SYSTEM):
-        plan = Plan.objects.select_for_update().filter(attempts=attempt_id).first()
+        plan = Plan.objects.select_for_update(of=("self",)).filter(attempts=attempt_id).first()
         if plan is None:
             return None
         with acting(SYSTEM, plan.trace_id):
             if plan.stage == Stage.APPROVED:
-                attempt = Attempt.objects.select_related("step", "plan").get(pk=attempt_id)
-                if refusal := gate.refusal_to_begin(plan, attempt.step.revision_id):
-                    refuse(attempt, refusal)
+                if refusal := gate.refusal_to_begin(plan, attempt_id):
+                    refuse(Attempt.objects.select_related("step", "plan").get(pk=attempt_id), refusal)
                     return None
                 lifecycle.transition(plan, to=Stage.EXECUTING, because="The first step began.")
             answer = hot_path.claim(attempt_id, expects=expects, agent_id=agent_id, choice=choice, begun=True)

@@ -22,10 +22,10 @@ from kombu.exceptions import OperationalError
 from agents import jobs, services
 from agents.conf import DUE_CHANNEL, JOB_QUEUE, SILENT_SECONDS
 from audit.context import SYSTEM, acting
-from plans.conf import COMMIT_TASKS, SWEEP_SECONDS
+from plans.conf import SWEEP_SECONDS
 from plans.enums import AttemptStatus, Stage
 from plans.execution import engine, fleet, reaper
-from plans.execution.task_file import unwritten
+from plans.execution.task_file import ask_for_commit
 from plans.models import Attempt
 
 logger = logging.getLogger(__name__)
@@ -187,8 +187,7 @@ def _sweep() -> None:
     jobs.reclaim()
     with transaction.atomic(), acting(SYSTEM):
         _route_due(everything=True)
-        if unwritten().exists():
-            jobs.enqueue(COMMIT_TASKS, key="batch")
+        ask_for_commit()
 
 
 def _wait(seconds: float, stopping: Callable[[], bool]) -> bool:

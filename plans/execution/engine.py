@@ -14,19 +14,16 @@ from django.db import connection
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
-from agents import jobs
 from agents.conf import DUE_CHANNEL
 from audit import trail
 from audit.trail import requires_transaction
 from plans import lifecycle, references
-from plans.conf import COMMIT_TASKS
 from plans.enums import DECIDED_STEPS, LIVE_ATTEMPTS, OnFailure, Stage, StepStatus
 from plans.execution import fleet
 from plans.models import Attempt, Plan, Step
 
 _ROUTED_AT_ONCE = 8  # of many that become due together; what is behind them is looked at when there is room
 _TOLD_TOGETHER = 500  # events in one row
-_BATCHED = timedelta(seconds=2)  # a moment later, so that many finished tasks are one commit
 _TURN = "Waits for its turn."
 _NAMED = 5  # of the steps that one waits for
 _WAIT = """
@@ -36,7 +33,7 @@ UPDATE plans_step step SET status = 'waiting', waiting_for = CASE WHEN step.unme
     FROM plans_dependency edge JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id) END
 FROM plans_revision revision
 WHERE revision.plan_id = %(plan)s AND revision.number = %(number)s AND step.revision_id = revision.id AND step.status = 'pending'
-    AND (step.unmet = 0) = %(first)s
+    AND (step.unmet > 0 OR %(first)s)
 RETURNING step.index, step.key, step.waiting_for
 """
 
@@ -45,9 +42,14 @@ RETURNING step.index, step.key, step.waiting_for
 def start(plan: Plan) -> None:
     """Make the first steps of an approved plan due; the others wait for the ones before them."""
     first = list(current_steps(plan).filter(unmet=0).order_by("index"))
-    _wait_in_line(plan, first=False)
-    due = make_due(plan, _wanted(plan, first), because="Nothing it depends on is left.")
-    _wait_in_line(plan, first=True)
+    room = fleet.may_have_room()
+    _wait_in_line(plan, first=not room)
+    if not room:
+        for step in first:
+            step.status, step.waiting_for = StepStatus.WAITING, _TURN
+    due = make_due(plan, _wanted(plan, first), because="Nothing it depends on is left.", routed_now=room)
+    if room:
+        _wait_in_line(plan, first=True)
     if (
         not due and not Attempt.objects.filter(step__plan=plan).exists()
     ):  # no condition holds: it is done without a start
@@ -61,7 +63,7 @@ def current_steps(plan: Plan) -> QuerySet[Step]:
 
 
 def _wait_in_line(plan: Plan, *, first: bool) -> None:
-    """Steps begin to wait, in one statement: the first for their turn, the others for the steps before them."""
+    """Steps that are pending begin to wait, in one statement: for the steps before them or, if the first too, for their turn."""
     with connection.cursor() as cursor:
         cursor.execute(
             _WAIT,
@@ -84,10 +86,12 @@ def make_due(
     because: str,
     after: timedelta | None = None,
     excluded: Iterable[str] = (),
+    routed_now: bool = True,
 ) -> list[Attempt]:
     """Give each step another attempt, routed now as far as agents have room, and ring for the dispatchers.
 
-    `after` delays the attempt (a back-off): then an agent is only chosen when it is due.
+    `after` delays the attempt (a back-off): then an agent is only chosen when it is due. Without `routed_now` that is left to
+    the dispatcher, too.
     """
     if not steps:
         return []
@@ -114,7 +118,8 @@ def make_due(
                 step, to=StepStatus.WAITING, waiting_for=f"Waits {seconds:g} s before try {attempt.number}."
             )
     else:
-        now, later = made[:_ROUTED_AT_ONCE], made[_ROUTED_AT_ONCE:]
+        at_once = _ROUTED_AT_ONCE if routed_now else 0
+        now, later = made[:at_once], made[at_once:]
         route(now, excluded=excluded)
         for attempt in later:  # the dispatcher looks at them when there is room
             if attempt.step.status not in (StepStatus.WAITING, StepStatus.PENDING):
@@ -221,7 +226,6 @@ def settle(plan: Plan) -> bool:
     """End an executing plan in which nothing runs or can start any more. Whether it ended."""
     if Attempt.objects.filter(plan=plan, status__in=LIVE_ATTEMPTS).exists():
         return False
-    jobs.enqueue(COMMIT_TASKS, key="batch", after=_BATCHED, trace_id=plan.trace_id)
     if plan.cancel_reason:
         lifecycle.transition(plan, to=Stage.CANCELLED, because=plan.cancel_reason)
         return True

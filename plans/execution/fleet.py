@@ -20,6 +20,7 @@ from plans.models import Attempt
 
 _LIVE = Q(status__in=["due", "sent", "running"])
 _RECORDS_SECONDS = 20.0  # how old what is known of earlier work may be when a choice is made
+_FULL_SECONDS = 0.25
 _CHOICE_SECONDS = 1.0  # how long a choice to go on with the same agent holds
 # How each agent did on each kind of work: of the latest attempts, so that a choice costs the same whatever the history.
 _RECORDS = """
@@ -32,13 +33,15 @@ GROUP BY step.work_type, agent.name
 Records = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by work type, by agent
 _NEVER = float("-inf")
 _records: tuple[float, Records] = (_NEVER, {})
+_full_until = _NEVER
 _continuing: dict[str, tuple[float, dict[str, Any]]] = {}
 
 
 def forget() -> None:
     """Look anew at the next choice. What a process remembers of one database is not true of another."""
-    global _records
+    global _records, _full_until
     _records = (_NEVER, {})
+    _full_until = _NEVER
     _continuing.clear()
 
 
@@ -96,6 +99,16 @@ def _told(choice: Choice) -> dict[str, Any]:
 
 def _agents() -> dict[str, Agent]:
     return {agent.name: agent for agent in Agent.objects.exclude(status="terminated")}
+
+
+def may_have_room() -> bool:
+    """Whether it is worth looking for an agent now. That there was no room is remembered for a moment, a yes is not."""
+    global _full_until
+    if time.monotonic() < _full_until:
+        return False
+    if not (free := room()):
+        _full_until = time.monotonic() + _FULL_SECONDS
+    return bool(free) or not Agent.objects.filter(status__in=["ready", "busy"]).exists()
 
 
 def room() -> int:

@@ -10,8 +10,10 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 
+from agents import jobs
 from audit import git_trail, trail
 from audit.task_file import STATUSES
+from plans.conf import COMMIT_TASKS
 from plans.enums import Decision
 from plans.models import Approval, Attempt, Step, UnwrittenTask
 
@@ -48,6 +50,12 @@ def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
                 )
         written += len(steps)
     return {"tasks": written}
+
+
+def ask_for_commit() -> None:
+    """Ask for one commit of all that is not in git yet, unless somebody asked already."""
+    if UnwrittenTask.objects.exists() and unwritten().exists():
+        jobs.enqueue(COMMIT_TASKS, key="batch")
 
 
 def unwritten() -> QuerySet[Attempt]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -65,7 +66,7 @@ def _approve(actor: Actor, plan: Plan, digest: str, comment: str) -> None:
     if _repeated(standing, plan, revision, Decision.APPROVED, digest):
         if plan.stage == Stage.PENDING_APPROVAL and not standing.missing:  # its start was refused: here is another
             _check_unchanged(revision)
-            _start(plan, revision)
+            _start(plan, _voters(standing))
         return
     if standing.self_approval:
         raise SelfApproval("You asked for this plan, so someone else has to approve it (four eyes).")
@@ -83,11 +84,11 @@ def _approve(actor: Actor, plan: Plan, digest: str, comment: str) -> None:
         four_eyes=standing.policy.four_eyes,
     )
     if standing.missing <= 1:
-        _start(plan, revision)
+        _start(plan, [*_voters(standing), _name(actor.user)])
 
 
-def _start(plan: Plan, revision: Revision) -> None:
-    lifecycle.transition(plan, to=Stage.APPROVED, because=f"Approved by {_voters(revision)}.")
+def _start(plan: Plan, voters: Sequence[str]) -> None:
+    lifecycle.transition(plan, to=Stage.APPROVED, because=f"Approved by {', '.join(voters)}.")
     engine.start(plan)
 
 
@@ -153,6 +154,9 @@ def _answer(
     )
 
 
-def _voters(revision: Revision) -> str:
-    answers = Approval.objects.filter(revision=revision, decision=Decision.APPROVED).select_related("approver")
-    return ", ".join(answer.approver.get_full_name() or answer.approver.get_username() for answer in answers)
+def _voters(standing: gate.Standing) -> list[str]:
+    return [_name(answer.approver) for answer in standing.approvals if answer.decision == Decision.APPROVED]
+
+
+def _name(person: Any) -> str:
+    return str(person.get_full_name() or person.get_username())

@@ -12,6 +12,7 @@ from plans import services
 from plans.conf import COMMIT_TASKS
 from plans.errors import IllegalTransition, NotFound
 from plans.execution import attempt
+from plans.execution.task_file import ask_for_commit
 from plans.models import Attempt, Event, Plan, Step, events_of
 from tests import factories
 from tests.engine import stage, statuses, tries
@@ -219,4 +220,6 @@ def test_finished_steps_ask_once_for_their_place_in_git(approved, engine):
     plan = approved(*(step(f"s{n}") for n in range(4)))
     engine.run()
     assert stage(plan) == "completed"
+    ask_for_commit()
+    ask_for_commit()
     assert Job.objects.filter(kind=COMMIT_TASKS, every__isnull=True).count() == 1
