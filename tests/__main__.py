@@ -111,9 +111,9 @@ def started(name: str, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
-    """End parts that still run: asked first, since only they know what they started."""
+    """End parts that still run, asked first: only they know what they started."""
     for process in processes:
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal would
     for process in processes:
         try:
             process.wait(60)
@@ -141,4 +141,7 @@ def total(ended: Sequence[Ended], seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("Stopped when asked to.")
