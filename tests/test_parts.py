@@ -48,6 +48,16 @@ def test_a_part_that_fails_is_seen_beside_one_that_does_not(tmp_path, monkeypatc
     assert ended["bad"].line.startswith("1 failed in ")
 
 
+def test_what_bounds_waits_has_the_machine_to_itself(tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    text = "import time\ndef test_it():\n    with open({!r}, 'a') as log: log.write('begin '); time.sleep(.3); log.write('end ')\n"
+    for name in ("one", "chaos"):
+        (tmp_path / f"test_{name}.py").write_text(text.format(str(log)))
+        monkeypatch.setitem(PARTS, name, (str(tmp_path / f"test_{name}.py"), "--no-cov", f"--rootdir={tmp_path}"))
+    assert [one.code for one in side_by_side(["one", "chaos", "one"], 3, tmp_path)] == [0, 0, 0]
+    assert log.read_text() == "begin end begin end begin end "
+
+
 def test_an_unknown_part_is_named():
     done = subprocess.run([sys.executable, "-m", "tests", "nonsense"], cwd=CHECKOUT, capture_output=True, text=True)
     assert done.returncode == 2
