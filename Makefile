@@ -6,22 +6,16 @@ PRODUCTION := CHIFFON_DATA_DIR=/nonexistent CHIFFON_PUBLIC_URL=https://chiffon.e
   DATABASE_URL=postgres://chiffon_app:none@127.0.0.1:1/chiffon REDIS_URL=redis://127.0.0.1:1/0 \
   CHIFFON_EMAIL_URL=smtp+tls://chiffon:none@mail.example.org:587
 
+# Hundreds of processes of ours start in a day's work; none needs to compile again what another has.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test chaos check lock browser bench
 
 demo: .venv/.run-ok
 	@exec .venv/bin/chiffon up --demo
 
-# Tests that start and kill whole installations come in calls of their own, so that none disturbs another's timing.
-PARTS := tests/agents,tests/plans tests/pages,tests/api,tests/audit tests/live tests/site \
-  tests/cli,tests/bench,tests/database,tests/journeys tests/chaos
-# Chromium's tests come in a call of their own: its driver keeps an event loop that other asynchronous tests cannot share.
 test: .venv/.dev-ok browser
-	$(PY) -m coverage erase
-	for part in $(PARTS); do \
-	  $(PY) -m pytest -q -m "not browser" --cov --cov-append --cov-report= --cov-fail-under=0 $$(echo $$part | tr , ' ') || exit 1; \
-	done
-	$(PY) -m pytest -q -m browser --cov --cov-append --cov-report= --cov-fail-under=0
-	$(PY) -m coverage report
+	@$(PY) -m tests
 
 # The long soak; its seed is printed and repeats it: make chaos SECONDS=60 SEED=7
 chaos: .venv/.dev-ok
@@ -59,12 +53,12 @@ browser:
 
 .venv/.run-ok: .venv/.uv-ok requirements/run.lock
 	@echo "Installing Chiffon into .venv …"
-	@$(UV) install -q --python $(PY) --require-hashes -r requirements/run.lock
+	@$(UV) install -q --compile-bytecode --python $(PY) --require-hashes -r requirements/run.lock
 	@$(UV) install -q --python $(PY) --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/.dev-ok: .venv/.uv-ok requirements/run.lock requirements/dev.lock
 	@echo "Installing Chiffon and what its tests need into .venv …"
-	@$(UV) install -q --python $(PY) --require-hashes -r requirements/dev.lock
+	@$(UV) install -q --compile-bytecode --python $(PY) --require-hashes -r requirements/dev.lock
 	@$(UV) install -q --python $(PY) --no-deps --no-build-isolation -e .
 	@touch .venv/.run-ok $@

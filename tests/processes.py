@@ -24,7 +24,7 @@ from psycopg.rows import dict_row
 
 from agents.supervisor.sweep import tagged as marked
 from chiffon_site.embedded.folder import DataFolder
-from chiffon_site.embedded.processes import free_port, tagged
+from chiffon_site.embedded.processes import before_exec, free_port, tagged
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 OURS = ("CHIFFON_", "DATABASE_URL", "REDIS_URL", "CELERY_", "DJANGO_")
@@ -80,6 +80,7 @@ class Installation:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "chiffon_site.cli", "up", "--demo"],
             cwd=CHECKOUT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            preexec_fn=before_exec(death_signal=signal.SIGINT, parent=os.getpid()),  # noqa: PLW1509 - it only makes system calls
         )  # fmt: skip
         assert self.process.stdout is not None
         said = []
@@ -145,8 +146,14 @@ class Installation:
             command = [sys.executable, "-m", "chiffon_site.cli", "agent", "--name", name, "--slots", str(slots)]
             self.more.append(
                 subprocess.Popen(
-                    command, cwd=CHECKOUT, env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-                )
+                    command,
+                    cwd=CHECKOUT,
+                    env=self.environment,
+                    stdout=log,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
+                    preexec_fn=before_exec(death_signal=signal.SIGTERM, parent=os.getpid()),  # noqa: PLW1509 - as there
+                )  # fmt: skip
             )
 
     def playbooks(self, files: Mapping[str, str]) -> None:

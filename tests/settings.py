@@ -12,3 +12,5 @@ from chiffon_site.settings import *  # noqa: E402, F403
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 DATABASES["default"]["ENGINE"] = "tests.database"  # noqa: F405 - can be emptied between tests
+# Static files are found when they are asked for, instead of all being looked up by each new client of a test.
+WHITENOISE_AUTOREFRESH = True

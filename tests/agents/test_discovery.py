@@ -54,9 +54,9 @@ def test_an_alias_bomb_is_refused_quickly(tmp_path):
         f"{chr(98 + n)}: &{chr(98 + n)} [{','.join([f'*{chr(97 + n)}'] * 9)}]\n" for n in range(9)
     )
     lab = Homelab(tmp_path, {"good.yml": playbook("kuma"), "bomb.yml": bomb})
-    began = time.monotonic()
+    began = time.process_time()
     lab.read()
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert offered() == {"good.yml"}
 
 

@@ -134,6 +134,6 @@ def test_any_text_becomes_storable_text_and_well_formed_spans(text):
 
 def test_a_megabyte_of_escapes_takes_no_time():
     for hostile in ("\x1b[" * 500_000, "\x1b]" * 500_000, "\x1b[31;" * 200_000, "\r" * 1_000_000, "\x9b1" * 500_000):
-        began = time.perf_counter()
+        began = time.process_time()
         sanitise(hostile)
-        assert time.perf_counter() - began < 1.5
+        assert time.process_time() - began < 1.5

@@ -6,29 +6,29 @@ import time
 from django.conf import settings
 from django.core.cache import cache
 
-from chiffon_site.api.rates import Buckets
+from chiffon_site.api.rates import Buckets, buckets
 from tests import factories
 from tests.api.conftest import Program, is_problem
 
 
 def test_a_bucket_is_emptied_and_fills_again(embedded_servers):
     cache.clear()
-    buckets = Buckets(settings.CHIFFON_REDIS_URL, sustained=20, burst=5)
-    waits = [buckets.wait("one") for _ in range(6)]
+    mine = Buckets(settings.CHIFFON_REDIS_URL, sustained=20, burst=5)
+    waits = [mine.wait("one") for _ in range(6)]
     assert waits[:5] == [0] * 5
     assert waits[5] == 1
-    assert buckets.wait("another") == 0
+    assert mine.wait("another") == 0
     time.sleep(0.2)
-    assert buckets.wait("one") == 0
+    assert mine.wait("one") == 0
 
 
 def test_fifty_calls_a_second_are_free(embedded_servers):
     cache.clear()
-    buckets = Buckets(settings.CHIFFON_REDIS_URL)
+    mine = Buckets(settings.CHIFFON_REDIS_URL)
     begun, calls = time.monotonic(), 0
     while (passed := time.monotonic() - begun) < 3:
         if calls < 50 * passed:
-            assert buckets.wait("steady") == 0, f"refused after {calls} calls in {passed:.1f} s"
+            assert mine.wait("steady") == 0, f"refused after {calls} calls in {passed:.1f} s"
             calls += 1
         time.sleep(0.002)
     assert calls > 140
@@ -37,13 +37,14 @@ def test_fifty_calls_a_second_are_free(embedded_servers):
 def test_nobody_is_refused_while_redis_is_away():
     with socket.socket() as taken:  # bound and not listening: whoever connects is turned away
         taken.bind(("127.0.0.1", 0))
-        buckets = Buckets(f"redis://127.0.0.1:{taken.getsockname()[1]}/0", sustained=1, burst=1)
+        mine = Buckets(f"redis://127.0.0.1:{taken.getsockname()[1]}/0", sustained=1, burst=1)
         begun = time.monotonic()
-        assert [buckets.wait("one") for _ in range(50)] == [0] * 50
+        assert [mine.wait("one") for _ in range(50)] == [0] * 50
         assert time.monotonic() - begun < 2
 
 
-def test_too_fast_is_told_with_how_long_to_wait(requester):
+def test_too_fast_is_told_with_how_long_to_wait(requester, monkeypatch):
+    monkeypatch.setattr(buckets(), "_sustained", 1.0)  # a busy machine is no faster than what is free
     program = Program(factories.make_token(requester))
     other = Program(factories.make_token(requester))
     for _ in range(600):

@@ -19,8 +19,8 @@ expect.set_options(timeout=20_000)
 def demo(tmp_path_factory):
     """`chiffon up --demo`; every test here uses the same one."""
     installation = Installation(tmp_path_factory.mktemp("browsed") / "data")
-    installation.start()
     try:
+        installation.start()
         yield installation
     finally:
         installation.stop()

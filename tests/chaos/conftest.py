@@ -9,8 +9,8 @@ from tests.processes import Installation
 def house(tmp_path_factory):
     """`chiffon up --demo` in a folder of its own."""
     installation = Installation(tmp_path_factory.mktemp("chaos") / "data")
-    installation.start()
     try:
+        installation.start()
         yield installation
     finally:
         installation.stop()

@@ -115,7 +115,7 @@ async def test_a_wide_plan_on_eight_processes(house, lock_waits):
 
     # A claim and a finish for each step are the transactions that could queue: at most one in twenty waits 5 ms or more.
     # Where other programs take this machine's cores, the holder of a lock may itself be waiting for one: then again.
-    for _ in range(2):
+    for _ in range(4):
         if share_of_long(waits) <= 0.05:
             break
         known = len(lock_waits())

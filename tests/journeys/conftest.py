@@ -24,8 +24,8 @@ PLAYBOOKS = {
 def demo(tmp_path_factory):
     """`chiffon up --demo`, with some playbooks that go wrong beside the sample ones."""
     installation = Installation(tmp_path_factory.mktemp("demo") / "data")
-    installation.start()
     try:
+        installation.start()
         installation.playbooks(PLAYBOOKS)
         yield installation
     finally:

@@ -57,6 +57,17 @@ def lines_on(page):
     return page.evaluate("[...document.querySelectorAll('#log > li[id]')].map(li => Number(li.id.slice(1)))")
 
 
+def keep_banners(page):
+    """Let the page keep what its banner says: one stays for seconds only, and this test may be busy meanwhile."""
+    page.evaluate("""() => {
+        window.said = [];
+        new MutationObserver(() => {
+            const words = document.querySelector("#connection .banner strong")?.textContent;
+            if (words && window.said.at(-1) !== words) window.said.push(words);
+        }).observe(document.body, { childList: true, subtree: true });
+    }""")
+
+
 def until(condition, seconds=15):
     end = time.monotonic() + seconds
     while not condition():
@@ -80,9 +91,9 @@ def test_a_run_moves_by_itself_and_survives_the_server(plan, step, requester, op
     assert lines_on(page) == list(range(1, 311))
     assert "forge-01" in page.locator("#events").inner_text()
 
+    keep_banners(page)
     server.kill()
     page.wait_for_selector("#connection .banner")
-    assert "Reconnecting" in page.locator("#connection").inner_text()
     say(attempt, ["said while nobody listened"])
     server.start()
     server.wait()
@@ -92,8 +103,8 @@ def test_a_run_moves_by_itself_and_survives_the_server(plan, step, requester, op
     announce(plan.pk)
     page.wait_for_selector("#L312")
     assert lines_on(page) == list(range(1, 313))
-    assert "Connected again" in page.locator("#connection").inner_text()
     page.wait_for_selector("#connection .banner", state="detached", timeout=15_000)
+    assert page.evaluate("window.said") == ["Reconnecting.", "Connected again."]
 
 
 def test_signing_out_elsewhere_is_said_on_the_page(plan, requester, open_page):

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from chiffon_site.embedded.folder import DataFolder
-from chiffon_site.embedded.processes import free_port, tagged, wait_until
+from chiffon_site.embedded.processes import before_exec, free_port, tagged, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 OURS = ("CHIFFON_", "DATABASE_URL", "REDIS_URL", "CELERY_", "DJANGO_")
@@ -43,8 +43,9 @@ class Up:
         began = time.monotonic()
         arguments = [*self.prefix, sys.executable, "-m", "chiffon_site.cli", "up"]
         self.process = subprocess.Popen(
-            arguments, cwd=CHECKOUT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+            arguments, cwd=CHECKOUT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=before_exec(death_signal=signal.SIGINT, parent=os.getpid()),  # noqa: PLW1509 - it only makes system calls
+        )  # fmt: skip
         assert self.process.stdout is not None and self.process.stderr is not None
         for line in self.process.stdout:
             if line == f"Chiffon is ready at http://127.0.0.1:{self.port}\n":
@@ -79,10 +80,12 @@ class Up:
 def up(tmp_path_factory):
     """An installation that has been started once."""
     one = Up(tmp_path_factory.mktemp("up") / "data")
-    one.start()
-    yield one
-    if one.process and one.process.poll() is None:
-        one.stop()
+    try:
+        one.start()
+        yield one
+    finally:
+        if one.process and one.process.poll() is None:
+            one.stop()
     assert tagged(DataFolder(one.folder).tag) == []
 
 

@@ -125,8 +125,11 @@ def test_an_unreachable_host_is_system_trouble_that_may_pass(tmp_path):
 
 def test_a_run_that_takes_too_long_is_stopped_with_its_whole_tree(lab):
     place = lab(site=play("{name: Wait, ansible.builtin.shell: 'setsid sleep 300 & sleep 300'}"))
-    asked = place.asked(timeout_seconds=2)
-    outcome = place.run(tag=asked.tag, timeout_seconds=2, grace_seconds=1)
+    for seconds in (2, 20):  # where others take this machine's cores, Ansible may not reach its task within two
+        asked = place.asked(timeout_seconds=seconds)
+        outcome = place.run(tag=asked.tag, timeout_seconds=seconds, grace_seconds=1)
+        if outcome.last_task:
+            break
     assert outcome.status is RunStatus.TIMEOUT
     assert outcome.failure.mode is FailureMode.RESOURCE
     assert outcome.last_task == "Wait"

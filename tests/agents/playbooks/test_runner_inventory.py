@@ -202,10 +202,10 @@ def test_a_path_outside_the_repository_is_refused(tmp_path, path):
 def test_a_small_file_that_unfolds_into_millions_of_values_is_refused_at_once(tmp_path):
     lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x]"] + [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
     lay(tmp_path, {"hosts": "h\n", "group_vars/all.yml": "\n".join(lines)})
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(InventoryError, match="grows to more than"):
         read_inventory(tmp_path, "hosts").variables("h")
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_an_empty_inventory_has_no_hosts(tmp_path):

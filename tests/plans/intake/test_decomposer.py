@@ -180,9 +180,9 @@ def test_emoji_and_invisible_characters_do_not_hide_the_words(decompose):
     ],
 )
 def test_the_longest_text_is_read_quickly(decompose, text):
-    began = time.perf_counter()
+    began = time.process_time()
     found = decompose(text)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert len(found.subtasks) <= 2
 
 

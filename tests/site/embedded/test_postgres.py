@@ -22,13 +22,43 @@ ACCOUNTS = [Account.NAMESPACE, Account.NOBODY] if os.geteuid() == 0 else [Accoun
 @pytest.fixture
 def open_folder():
     """A data folder in a place that every account may enter."""
-    folder = Path(tempfile.mkdtemp(prefix="chiffon-pg-"))
+    yield from made_open()
+
+
+@pytest.fixture(scope="module")
+def open_packages():
+    """The packages of PostgreSQL where every account may run them, also if this checkout is for its owner alone."""
+    for folder in made_open():
+        installed = postgres.binaries().parents[1]
+        for package in installed.parent.glob(f"{installed.name}*"):
+            if package.suffix in {"", ".libs"}:
+                shutil.copytree(package, folder / package.name, symlinks=True)
+        yield folder
+
+
+@pytest.fixture
+def open_programs(open_packages, monkeypatch):
+    """Run those, and not the ones of the checkout."""
+    monkeypatch.syspath_prepend(open_packages)
+    assert postgres.binaries().is_relative_to(open_packages)
+
+
+def made_open():
+    """A folder that every account may enter, until it is no longer needed."""
+    places = [Path(place) for place in (tempfile.gettempdir(), "/tmp", "/var/tmp")]
+    folder = Path(tempfile.mkdtemp(prefix="chiffon-pg-", dir=next(place for place in places if is_open(place))))
+    folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
 
 
+def is_open(place):
+    """Whether every account may enter a place."""
+    return place.is_dir() and all(each.stat().st_mode & 0o001 for each in (place, *place.parents))
+
+
 @pytest.mark.parametrize("account", ACCOUNTS)
-def test_data_outlives_a_killed_server_and_its_port_is_taken_over(open_folder, account):
+def test_data_outlives_a_killed_server_and_its_port_is_taken_over(open_folder, open_programs, account):
     if account is Account.NAMESPACE and postgres.usual_account() is not Account.NAMESPACE:
         pytest.skip("this machine bars user namespaces")
     cluster = Cluster(open_folder / "postgres", free_port(), "secret", account=account)  # durable, as shipped
@@ -48,7 +78,7 @@ def test_data_outlives_a_killed_server_and_its_port_is_taken_over(open_folder, a
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
-def test_server_does_not_run_as_root(open_folder):
+def test_server_does_not_run_as_root(open_folder, open_programs):
     cluster = Cluster(open_folder / "postgres", free_port(), "secret", FORGETFUL, Account.NOBODY)
     postgres.prepare(cluster)
     with started(cluster.command(), open_folder / "log", signal.SIGINT) as server:
