@@ -58,8 +58,15 @@ def claim(
     refused instead. `agent_id` and `choice` are for an attempt that nobody was chosen for yet.
     """
     answer = hot_path.claim(attempt_id, expects=expects, agent_id=agent_id, choice=choice)
-    if not isinstance(answer, ToBegin):
-        return answer
+    if isinstance(answer, ToBegin):
+        return begin(attempt_id, expects=expects, agent_id=agent_id, choice=choice)
+    return answer
+
+
+def begin(
+    attempt_id: UUID, *, expects: int, agent_id: UUID | None = None, choice: Mapping[str, Any] | None = None
+) -> Claimed | None:
+    """Take the first attempt of a plan, as claim() does, once all of the plan was compared with what was approved."""
     with transaction.atomic(), acting(SYSTEM):
         plan = Plan.objects.select_for_update(of=("self",)).filter(attempts=attempt_id).first()
         if plan is None:
@@ -99,7 +106,7 @@ def _try(claimed: Claimed, *, go_on: bool) -> Claimed | None:
         following = _record(claimed, context, result, go_on=go_on)
     if isinstance(following, ToBegin):
         choice = fleet.continuing(claimed.agent, {following.need}).get(following.need)
-        return claim(following.attempt_id, expects=following.expects, agent_id=claimed.agent_id, choice=choice)
+        return begin(following.attempt_id, expects=following.expects, agent_id=claimed.agent_id, choice=choice)
     return following
 
 

@@ -110,7 +110,7 @@ def _route_due(*, everything: bool = False) -> None:
         .filter(plan__stage__in=[Stage.APPROVED, Stage.EXECUTING])
         .order_by("-priority", "next_at", "pk")
     )
-    if not everything and not homeless.exists():
+    if not everything and not (fleet.room() and homeless.exists()):
         return
     unrouted, size = 0, _BATCH if everything else fleet.room() + _LOOK_AHEAD
     # What nobody can take must not hide what stands behind it.

@@ -128,7 +128,7 @@ BEGIN
     UPDATE plans_step SET status = 'running', waiting_for = '', token = token + 1, started_at = coalesce(started_at, statement_timestamp())
         WHERE id = v_step.id RETURNING * INTO v_step;
     v_started := chiffon_started(p_attempt, v_attempt.number, v_step.token, v_attempt.because, v_step, v_was, v_plan, v_attempt.agent_id,
-        v_agent_name, coalesce(p_choice, jsonb_build_object('score', v_attempt.routing ->> 'score')));
+        v_agent_name, coalesce(p_choice, jsonb_build_object('score', trim_scale((v_attempt.routing ->> 'score')::numeric)::text)));
     IF NOT p_tell THEN  -- the caller tells it together with something else
         RETURN v_started.claimed || jsonb_build_object('told', v_started.told);
     END IF;
@@ -194,6 +194,9 @@ DECLARE
 BEGIN
     SELECT plan_id, step_id INTO v_plan.id, v_step.id FROM plans_attempt WHERE id = p_attempt;
     PERFORM chiffon_hold(v_plan.id);
+    IF NOT EXISTS (SELECT FROM plans_attempt WHERE id = p_attempt AND token = p_token AND status = 'running') THEN
+        RETURN '{"lost": true}';
+    END IF;
     SELECT * INTO v_plan FROM plans_plan WHERE id = v_plan.id;
     SELECT * INTO v_step FROM plans_step WHERE id = v_step.id;
     v_counted := v_step.released;
