@@ -8,6 +8,7 @@ import pgtrigger
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from agents.enums import AgentStatus, AgentType, BreakerState, JobStatus
 from agents.lifecycle_tables import AGENT_TRANSITIONS, JOB_TRANSITIONS
@@ -203,3 +204,8 @@ class Breaker(models.Model):
     def where(self) -> str:
         """Its target for people: "host atlas"."""
         return self.target.replace(":", " ", 1)
+
+    @property
+    def may_be_probed(self) -> bool:
+        """Whether it has been open long enough: the next try is let through."""
+        return self.until is not None and self.until <= timezone.now()

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from agents import pages, services
-from agents.enums import AgentStatus
+from agents.enums import AgentStatus, BreakerState
 from agents.errors import AgentsError, NoSuchAgent, NoSuchBreaker, NoSuchPlaybook
 from agents.models import Agent
 from audit.authority import Action, check, may
@@ -37,9 +37,11 @@ def agents(request: HttpRequest) -> HttpResponse:
     """Who can work, what they run, and which circuit breakers keep tries back."""
     actor = Actor.person(request.user)
     check(actor, Action.SEE_AGENTS)
+    breakers = pages.breakers_to_show()
     context = {
         "fleet": pages.fleet(),
-        "breakers": pages.breakers_to_show(),
+        "breakers": breakers,
+        "breakers_open": sum(one.state != BreakerState.CLOSED for one in breakers),
         "may_manage": bool(may(actor, Action.MANAGE_AGENTS)),
     }
     return _page(request, "agents/agents.html", "agents", context)

@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 import pytest
+from django.db.models.functions import Now
 from django.urls import reverse
 
 from agents.breaker import breakers
@@ -76,12 +77,19 @@ class TestBreakers:
         assert opened.where in page
         assert "&lt;b&gt;no route&lt;/b&gt; to host" in page
         assert "5 tries in a row failed" in page
+        assert "1 circuit breaker keeps tries back" in page
+        assert "one try goes through <time" in page
         assert "Reset" not in page
+
+    def test_one_whose_time_is_over_says_that_the_next_try_goes_through(self, browse, requester, opened):
+        Breaker.objects.filter(pk=opened.pk).update(until=Now())
+        assert "the next try goes through" in browse(requester).get(reverse("agents:list")).text
 
     def test_who_manages_agents_resets_one_with_a_reason(self, browse, keeper, opened):
         address = reverse("agents:reset_breaker", args=[opened.pk])
         page = browse(keeper).post(address, {"reason": "new cable"}, follow=True).text
         assert f"The breaker of {opened} is closed." in page
+        assert "Every circuit breaker is closed" in page
         opened.refresh_from_db()
         assert opened.state == "closed"
 
