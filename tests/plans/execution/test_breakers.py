@@ -83,6 +83,15 @@ def test_a_step_that_does_the_same_elsewhere_or_something_else_there_goes_on(app
     assert [statuses(plan)[key] for key in ("elsewhere", "other", "nowhere")] == ["completed"] * 3
 
 
+def test_an_agent_that_goes_on_by_itself_meets_the_breakers_too(approved, host):
+    free = factories.step("free", depends_on=["f4"])
+    plan = approved(*five(host), free, works("next", host, depends_on=["free"]), works("late", host, depends_on=["f4"]))
+    Engine(go_on_for=5).run()
+    found = statuses(plan)
+    assert (found["free"], found["next"], found["late"]) == ("completed", "waiting", "waiting")
+    assert Attempt.objects.filter(plan=plan, held_by__isnull=False).count() == 2
+
+
 def test_one_try_probes_the_others_wait_and_its_success_lets_them_go_at_once(approved, engine, host):
     plan = approved(*five(host), *(works(f"w{n}", host, depends_on=["f4"]) for n in range(3)))
     engine.run()

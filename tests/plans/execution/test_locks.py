@@ -206,6 +206,26 @@ def test_a_paused_plan_that_waits_lets_others_pass_and_takes_its_place_again(app
     assert stage(first) == "completed"
 
 
+def test_an_agent_that_goes_on_by_itself_takes_nothing_of_a_plan_that_waits(approved, engine):
+    first, second, other = approved(*on("atlas")), approved(*on("atlas")), approved(factories.step("a"))
+    sent = {Attempt.objects.get(pk=pk).plan: (pk, token) for pk, token, _ in engine.dispatch()}
+    claim(*sent[first])
+    Plan.objects.filter(pk=second.pk).update(priority=5)
+    Attempt.objects.filter(plan=second).update(priority=5)
+    pk, token = sent[other]
+    attempt.run(pk, token=token, go_on_for=5)
+    assert (stage(other), stage(second), statuses(second)) == ("completed", "approved", {"s0": "waiting"})
+    [waits_still] = Attempt.objects.filter(plan=second)
+    agent = Attempt.objects.get(pk=pk).agent
+    assert attempt.claim(waits_still.pk, expects=0, agent_id=agent and agent.pk, choice={}) is None
+
+
+def test_an_agent_that_goes_on_by_itself_works_through_a_plan_that_has_its_hosts(approved):
+    plan = approved(*on("atlas"), *on("atlas", key="t", depends_on=["s0"]), factories.step("u", depends_on=["t0"]))
+    Engine(go_on_for=5).run()
+    assert (stage(plan), held()) == ("completed", {})
+
+
 def test_a_wait_is_recorded_once_and_its_end_too(approved, engine):
     first, second = approved(*on("atlas")), approved(*on("atlas"))
     for _ in range(3):
