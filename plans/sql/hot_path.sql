@@ -159,7 +159,7 @@ BEGIN
         JOIN plans_plan plan ON plan.id = attempt.plan_id
         WHERE attempt.status = 'due' AND (attempt.agent_id = p_agent OR attempt.agent_id IS NULL AND NOT chiffon_is_aimed(step))
             AND p_choices ? chiffon_need(step)
-            AND plan.stage IN ('approved', 'executing') AND plan.cancel_reason = '' AND plan.waits_since IS NULL
+            AND plan.stage IN ('approved', 'executing') AND plan.cancel_reason = ''
         ORDER BY attempt.priority DESC, attempt.next_at LIMIT 1
         FOR NO KEY UPDATE OF attempt SKIP LOCKED;
     IF NOT FOUND THEN

@@ -92,6 +92,16 @@ def test_an_agent_that_goes_on_by_itself_meets_the_breakers_too(approved, host):
     assert Attempt.objects.filter(plan=plan, held_by__isnull=False).count() == 2
 
 
+def test_a_step_that_nobody_has_looked_at_yet_is_not_taken_past_an_open_breaker(approved, host):
+    for _ in range(5):
+        breakers().note({("diagnostic.fail", f"host:{host}"): "bad"}, "x", error="no route")
+    plan = approved(*(works(f"w{n}", host) for n in range(12)))
+    assert Attempt.objects.filter(plan=plan, held_by__isnull=True).count() == 4
+    other = approved(factories.step("a", "diagnostic.fail", input={"times": 0}))
+    assert attempt.run(Attempt.objects.get(plan=other).pk, token=0, go_on_for=5)
+    assert (stage(other), stage(plan)) == ("completed", "approved")
+
+
 def test_one_try_probes_the_others_wait_and_its_success_lets_them_go_at_once(approved, engine, host):
     plan = approved(*five(host), *(works(f"w{n}", host, depends_on=["f4"]) for n in range(3)))
     engine.run()
