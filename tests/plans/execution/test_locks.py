@@ -217,7 +217,8 @@ def test_an_agent_that_goes_on_by_itself_takes_nothing_of_a_plan_that_waits(appr
     assert (stage(other), stage(second), statuses(second)) == ("completed", "approved", {"s0": "waiting"})
     [waits_still] = Attempt.objects.filter(plan=second)
     agent = Attempt.objects.get(pk=pk).agent
-    assert attempt.claim(waits_still.pk, expects=0, agent_id=agent and agent.pk, choice={}) is None
+    assert agent is not None
+    assert attempt.claim(waits_still.pk, expects=0, agent_id=agent.pk, choice={}) is None
 
 
 def test_an_agent_that_goes_on_by_itself_works_through_a_plan_that_has_its_hosts(approved):
