@@ -24,7 +24,7 @@ from plans import lifecycle, live, references
 from plans.approval import gate
 from plans.conf import CONTINUE_SECONDS, LEASE_SECONDS
 from plans.enums import EventType, Stage
-from plans.execution import engine, fleet, hot_path
+from plans.execution import breakers, engine, fleet, hot_path
 from plans.execution.claims import Claimed
 from plans.execution.finish import capped, finish, never_began, refuse
 from plans.execution.hot_path import Ending, NeedsDecision, ToBegin
@@ -103,6 +103,8 @@ def _try(claimed: Claimed, *, go_on: bool) -> Claimed | None:
         if context.lost:
             logger.warning("attempt %s lost its lease; its result is not recorded", claimed.attempt_id)
             return None
+        # Before its end is recorded: what that sets free must meet the breaker as it is by then.
+        breakers.note(claimed.step, claimed.attempt_id, result)
         following = _record(claimed, context, result, go_on=go_on)
     if isinstance(following, ToBegin):
         choice = fleet.continuing(claimed.agent, {following.need}).get(following.need)

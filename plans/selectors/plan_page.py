@@ -12,6 +12,7 @@ from plans.graph import SHOWN, Drawing
 from plans.models import Approval, ApprovalPolicy, Plan, Request, Revision, Step
 from plans.selectors.policy import active_policy, approvers
 from plans.selectors.steps import STEPS_SHOWN, StepView, graph_of, views_of
+from plans.selectors.waits import behind
 from plans.words import Coverage, cover, spans_of
 
 
@@ -59,6 +60,7 @@ class PlanPage:
     verdict: Verdict
     may_see_request: bool
     may_see_trace: bool
+    behind: Plan | None = None
 
     @property
     def pending(self) -> bool:
@@ -114,7 +116,14 @@ def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanP
         verdict=verdict_on(plan, revision, actor),
         may_see_request=request is not None and bool(may(actor, Action.SEE_REQUEST, request)),
         may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),
+        behind=seen_behind(plan, actor),
     )
+
+
+def seen_behind(plan: Plan, actor: Actor) -> Plan | None:
+    """The plan that this one waits for, if this reader may open it."""
+    before = behind(plan)
+    return before if before is not None and may(actor, Action.SEE_PLAN, before) else None
 
 
 def current_revision(plan: Plan) -> Revision:

@@ -8,7 +8,6 @@ from django.db import transaction
 
 from audit import trail
 from audit.context import Actor, acting
-from plans import lifecycle
 from plans.enums import Stage, StepStatus
 from plans.errors import IllegalTransition, NotFound
 from plans.execution import engine
@@ -51,7 +50,7 @@ def _retry(actor: Actor, plan_id: UUID, key: str | None, reason: str) -> Plan:
             )
         names = ", ".join(step.key for step in steps[:5])
         if plan.stage == Stage.FAILED:
-            lifecycle.transition(plan, to=Stage.EXECUTING, because=f"{actor.name} asked for another try of {names}.")
+            engine.reopen(plan, because=f"{actor.name} asked for another try of {names}.")
         Step.objects.filter(pk__in=[step.pk for step in steps]).update(finished_at=None, error="")
         engine.make_due(plan, steps, because=reason or f"{actor.name} asked for another try.")
     return plan
