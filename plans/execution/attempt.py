@@ -16,6 +16,8 @@ from django.db import DatabaseError, connection, transaction
 
 from agents.protocol import FailureMode, Outcome, WorkRequest, WorkResult
 from agents.tools.base import Tool
+from agents.tools.cache import cached_per_user
+from agents.tools.calling import call
 from agents.tools.registry import find_tool, input_errors
 from audit.canonical import plain, storable
 from audit.context import SYSTEM, Actor, acting
@@ -104,7 +106,7 @@ def _try(claimed: Claimed, *, go_on: bool) -> Claimed | None:
 
 
 def _work(claimed: Claimed, context: StepContext, tool: Tool | None) -> WorkResult:
-    """Run the tool. An exception of a tool is a bug in it: a terminal failure, never a lost attempt."""
+    """Run the tool, or say why it can not be run."""
     step = claimed.step
     if tool is None:
         return WorkResult.failed(FailureMode.AGENT, f"This agent has no tool {step.tool}.")
@@ -127,14 +129,12 @@ def _work(claimed: Claimed, context: StepContext, tool: Tool | None) -> WorkResu
         input=value,
         playbook=claimed.playbook,
     )
-    context.event("tool_executing", {"tool": step.tool, "playbook": request.playbook.path if request.playbook else ""})
-    try:
-        result = tool.run(request, context)
-    except Exception as error:
-        logger.exception("tool %s raised", step.tool)
-        result = WorkResult.failed(FailureMode.AGENT, f"The tool {step.tool} broke: {type(error).__name__}.")
-    context.event("tool_completed", {"tool": step.tool, "outcome": str(result.outcome), "summary": result.summary})
-    return result
+    return call(tool, request, context, user=_asker(claimed) if cached_per_user(tool) else "")
+
+
+def _asker(claimed: Claimed) -> str:
+    """Who asked for the plan, by id: a name may be given to somebody else later."""
+    return str(Plan.objects.values_list("requester_id", flat=True).get(pk=claimed.plan_id))
 
 
 def _resolved(claimed: Claimed, tool: Tool) -> dict[str, Any]:
