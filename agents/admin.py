@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from agents.models import Agent, Job, Offering, Playbook, PlaybookRepository
+from agents.models import Agent, Job, Offering, Playbook, PlaybookRepository, ToolRecord
 from audit.admin_base import ReadingRoom, list_url, row_url
 from audit.links import page
 
@@ -87,3 +87,18 @@ class JobAdmin(ReadingRoom):
     def links(self, obj: Job) -> list[tuple[str, str]]:
         """The trace it belongs to."""
         return [("Its trace", page("audit:trace", obj.trace_id) if obj.trace_id else "")]
+
+
+@admin.register(ToolRecord)
+class ToolRecordAdmin(ReadingRoom):
+    """How tools fared, version by version."""
+
+    list_display = ("name", "version", "calls", "succeeded", "from_cache", "last_called_at", "measured_at")
+    words = ("name", "version")
+
+    def links(self, obj: ToolRecord) -> list[tuple[str, str]]:
+        """Its steps, its page."""
+        return [
+            ("Its steps", list_url("plans_step", tool__exact=obj.name)),
+            ("Its page", page("agents:tool", obj.name)),
+        ]

@@ -5,6 +5,7 @@ AgentsError
 ├── AgentNameTaken        409: another machine already runs an agent of that name
 ├── IllegalAgentMove      409: its status does not allow it
 ├── NoSuchPlaybook        404
+├── NoSuchTool            404
 └── RepositoryUnreadable  409: the playbook repository can not be read now
 """
 
@@ -45,6 +46,13 @@ class IllegalAgentMove(AgentsError):
 
 class NoSuchPlaybook(AgentsError):
     """The catalogue has no such playbook."""
+
+    code = "not_found"
+    status = 404
+
+
+class NoSuchTool(AgentsError):
+    """No tool of that name is installed, or it is turned off."""
 
     code = "not_found"
     status = 404
