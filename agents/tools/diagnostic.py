@@ -143,7 +143,7 @@ class Fail(_Diagnostic):
     """Fails a given number of times."""
 
     name: ClassVar[str] = "diagnostic.fail"
-    description: ClassVar[str] = "Fails while the attempt's number is at most `times`, then succeeds."
+    description: ClassVar[str] = "Fails as often as it is told to, then succeeds."
     input_model: ClassVar[type[BaseModel]] = FailInput
     output_model: ClassVar[type[BaseModel]] = FailOutput
     example: ClassVar[Mapping[str, Any]] = {"times": 1, "transient": True}

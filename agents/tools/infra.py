@@ -34,11 +34,11 @@ class PlaybookInput(ToolInput):
 class PlaybookTask(ToolOutput):
     """One task on one host."""
 
-    task: str
-    host: str
+    task: str = Field(description="Its name.")
+    host: str = Field(description="Where it ran.")
     status: str = Field(description="ok, changed, failed, skipped, unreachable or ignored.")
     items: int = Field(description="How many rounds of a loop it took; 0 without one.")
-    message: str
+    message: str = Field(description="What its module said; empty if that was nothing.")
 
 
 class PlaybookOutput(ToolOutput):

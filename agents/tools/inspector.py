@@ -34,25 +34,25 @@ class InspectInput(ToolInput):
 class InspectedVariable(ToolOutput):
     """One variable that the playbook takes."""
 
-    name: str
-    type: str
-    required: bool
+    name: str = Field(description="What the playbook calls it.")
+    type: str = Field(description="string, integer, boolean, list and so on, as far as it can be told.")
+    required: bool = Field(description="Whether the playbook can not do without a value.")
     default: Any = Field(description="null: there is none, or only the run can work it out.")
-    description: str
+    description: str = Field(description="What the playbook says of it; empty: nothing.")
 
 
 class InspectOutput(ToolOutput):
     """What the playbook says of itself, and what reading it tells."""
 
-    path: str
-    commit: str
-    service: str
-    description: str
+    path: str = Field(description="As it was asked for.")
+    commit: str = Field(description="As it was asked for.")
+    service: str = Field(description="What it is about, as it says or as its name tells.")
+    description: str = Field(description="What it says it does; empty: nothing.")
     hosts: str = Field(description="The host patterns of its plays, joined by commas.")
-    roles: list[str]
-    tags: list[str]
-    variables: list[InspectedVariable]
-    task_count: int = Field(ge=0)
+    roles: list[str] = Field(description="The roles that it names.")
+    tags: list[str] = Field(description="The tags of its plays and tasks.")
+    variables: list[InspectedVariable] = Field(description="What it takes.")
+    task_count: int = Field(ge=0, description="How many tasks it has, those of its roles too.")
     risk: str = Field(description="low, medium or high.")
     problems: list[str] = Field(description="Why it can not be used as it is, and remarks; one sentence each.")
 

@@ -23,6 +23,7 @@ from audit.canonical import storable
 DEEPEST: Final = 50
 MOST_SERVICES: Final = 200
 _LARGEST_INTEGER: Final = 2**63 - 1
+_FIGURES: Final = tuple(field.name for field in fields(ResourcesUsed))
 _Place = tuple[str | int, ...]
 
 
@@ -83,13 +84,18 @@ def _promised(tool: Tool, result: WorkResult) -> WorkResult:
 def _sized(result: WorkResult) -> WorkResult:
     """The result, without the parts of it that are too large to keep."""
     output, left_out = _cut(result.output)
+    progress = _cut(result.progress)[0]
+    if output is result.output and progress is result.progress:
+        return result
     summary = " ".join(part for part in (result.summary, left_out) if part)
-    return replace(result, output=output, summary=summary, progress=_cut(result.progress)[0])
+    return replace(result, output=output, summary=summary, progress=progress)
 
 
 def _object(value: object, name: str) -> Json:
     if not isinstance(value, dict):
         raise _Junk(f"answered {_kind(value)} as its {name}, which is an object.")
+    if not value:
+        return {}
     _check_json(value, (name,))
     plain: Json = json.loads(json.dumps(value))  # tuples and subclasses become what JSON has
     return plain
@@ -126,7 +132,7 @@ def _check_json(value: object, place: _Place) -> None:
 
 def _cut(value: Json) -> tuple[Json, str]:
     """The object with its largest fields left out until the rest can be kept, and what was left out in words."""
-    size = len(json.dumps(value))
+    size = len(json.dumps(value)) if value else 0
     if size <= LARGEST_RESULT:
         return value, ""
     told = {"cut": True, "reason": ""}
@@ -163,11 +169,11 @@ def _failure(value: object) -> Failure | None:
 def _resources(value: object) -> ResourcesUsed:
     if not isinstance(value, ResourcesUsed):
         raise _Junk(f"answered {_kind(value)} as its resources, which are a ResourcesUsed.")
-    for field in fields(value):
-        figure = getattr(value, field.name)
+    for name in _FIGURES:
+        figure = getattr(value, name)
         known = isinstance(figure, int | float) and not isinstance(figure, bool) and math.isfinite(figure)
         if figure is not None and not (known and 0 <= figure <= _LARGEST_INTEGER):
-            raise _Junk(f"answered {_shown(figure)} as resources.{field.name}, which is a number from 0 or nothing.")
+            raise _Junk(f"answered {_shown(figure)} as resources.{name}, which is a number from 0 or nothing.")
     return value
 
 

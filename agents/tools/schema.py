@@ -107,9 +107,10 @@ def _resolved(part: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mappin
 
 
 def _plural(words: str) -> str:
-    return {"whole number": "whole numbers", "number": "numbers", "object": "objects", "list": "lists"}.get(
-        words, words
-    )
+    for one in ("whole number", "number", "object", "list"):
+        if words == one or words.startswith(f"{one} of "):
+            return f"{one}s{words.removeprefix(one)}"
+    return words
 
 
 def _number(value: Any) -> str:

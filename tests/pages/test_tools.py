@@ -34,7 +34,7 @@ def test_the_list_names_every_tool_and_who_offers_it(page):
     assert status == 200
     for tool in all_tools():
         assert tool.name in text and tool.description in text
-    assert f"{len(TOOLS)} tools, {len(TOOLS)} of them on an agent that takes work now" in text
+    assert f"{len(TOOLS)} tools, all of them on an agent that takes work now" in text
     assert "forge-01" in text and "gone" not in text
     assert "can not be offered" not in text
 

@@ -67,8 +67,9 @@ def test_its_defaults_and_its_example_are_inputs_that_it_takes(tool):
 
 
 def test_each_field_says_what_it_is_for(tool):
-    for row in fields_of(describe(tool)["parameters"]):
-        assert row.description.endswith("."), row.name
+    for name in ("parameters", "result"):
+        for row in fields_of(describe(tool)[name]):
+            assert row.description.endswith("."), row.name
 
 
 def test_some_agent_offers_it(tool):

@@ -7,6 +7,7 @@ import pytest
 from agents.tools import plugins, registry
 from agents.tools.plugins import GROUP, third_party
 from agents.tools.registry import all_tools, describe, find_tool, left_out, source_of, tools_for
+from audit.authority import Role
 from tests import factories
 from tests.agents.tools.listener import tool_named
 from tests.engine import Engine, stage, statuses
@@ -37,6 +38,21 @@ class TestInstalled:
         Engine().run()
         assert (stage(plan), statuses(plan)) == ("completed", {"count": "completed"})
         assert plan.steps.get().output == {"words": 3}
+
+    def test_what_is_cached_per_user_answers_the_next_plan_of_the_same_person_only(self, packages, requester, approver):
+        packages.install("acme-tools", broken('300, "shared"', '300, "user"'), "a = acme_tools:WordCount")
+        factories.make_agent()
+
+        def summary(person):
+            step = {"key": "count", "tool": "acme.word_count", "input": {"text": "a b c d"}}
+            plan = factories.approve(factories.make_plan(person, [step]), approver)
+            Engine().run()
+            return plan.steps.get().summary
+
+        other = factories.make_user("other", Role.REQUESTER)
+        assert ["From the cache" in summary(person) for person in (requester, other, requester, other)] == [
+            False, False, True, True,
+        ]  # fmt: skip
 
     def test_bad_input_for_it_is_found_before_anyone_is_asked(self, packages, requester):
         from plans.errors import InvalidPlan

@@ -227,7 +227,7 @@ class Broken(Asked):
 
 
 def test_what_breaks_while_it_is_looked_at_is_a_failure_and_no_error():
-    assert "SystemError" in why(done(Hostile()), Anything())
+    assert "SystemError" in why(done(Hostile(a=1)), Anything())
     assert "ZeroDivisionError" in why(done({"value": 1}), Broken())
     assert input_errors(Broken(), {"value": 1}) == [
         {"loc": [], "msg": "The tool's own check of its input broke: ZeroDivisionError."}

@@ -23,6 +23,7 @@ class Everything(BaseModel):
     ports: list[Port]
     main: Port
     table: dict[str, int]
+    nested: dict[str, list[int]] = {}
     anything: Any = None
 
 
@@ -41,6 +42,7 @@ def test_each_field_is_told_in_words():
         "main": "object",
         "main.number": "whole number",
         "table": "object of whole numbers",
+        "nested": "object of lists of whole numbers",
         "anything": "any value",
     }
     assert (told["text"].required, told["text"].limits) == (True, "at most 1 200 characters, like ^a")
