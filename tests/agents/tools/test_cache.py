@@ -99,7 +99,9 @@ def test_the_order_of_keys_is_no_different_input(tool):
 
 def test_another_version_another_tool_and_another_commit_are_worked_out_anew(tool):
     ask(tool)
-    assert ask(NextVersion()).output == {"call": 1}
+    following = NextVersion()
+    ask(following)
+    assert following.calls == 1
     assert ask(find_tool("diagnostic.noop")).output == {}
     ref = PlaybookRef(repository="/r", commit="a" * 40, tree="t", path="p.yml", inventory="")
     assert [ask(tool, playbook=ref).output, ask(tool, playbook=ref).output] == [{"call": 2}, {"call": 2}]
@@ -180,6 +182,15 @@ def test_what_we_did_not_put_there_is_a_miss(tool, link, forged, signed):
     ask(tool)
     key, _ = entry(link)
     link.set(key, cache._signer().sign(forged) if signed else forged)
+    assert ask(tool).output == {"call": 2}
+
+
+def test_an_entry_that_somebody_changed_is_a_miss(tool, link):
+    ask(tool)
+    key, text = entry(link)
+    changed = text.replace('"call": 1', '"call": 9')
+    assert changed != text
+    link.set(key, changed)
     assert ask(tool).output == {"call": 2}
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from agents.playbooks.discovery import read_one
 from agents.protocol import FailureMode, Outcome
 from agents.tools.registry import input_errors
 from agents.tools.results import checked
@@ -66,6 +67,24 @@ def test_what_is_no_playbook_of_the_commit_is_said_to_be_none(homelab, path):
     told = read(homelab, path)
     assert (told.outcome, told.failure.mode, told.failure.transient) == (Outcome.FAILED, FailureMode.USER, False)
     assert "has no playbook" in told.failure.message
+
+
+@pytest.mark.parametrize("context", [Listener(stops=1), Listener(loses=2), Listener(stops=3), Listener(loses=4)])
+def test_it_stops_when_it_is_asked_to_before_and_after_the_export(homelab, context):
+    assert read(homelab, "kuma.yml", context=context).outcome is Outcome.CANCELLED
+
+
+def test_one_playbook_is_read_and_nothing_outside_its_folder(tmp_path):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    for folder in (tmp_path, inside):
+        (folder / "a.yml").write_text(playbook("kuma"))
+    (inside / "link.yml").symlink_to(tmp_path / "a.yml")
+    (inside / "good.yml").symlink_to("a.yml")
+    found = {
+        name: read_one(inside, name) for name in ("a.yml", "good.yml", "../a.yml", "link.yml", str(tmp_path / "a.yml"))
+    }
+    assert [name for name, one in found.items() if one] == ["a.yml", "good.yml"]
 
 
 def test_a_commit_that_is_not_there_is_a_failure(homelab):
