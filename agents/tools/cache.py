@@ -33,11 +33,6 @@ _RETRY_REDIS_AFTER_SECONDS: Final = 2.0
 logger = logging.getLogger(__name__)
 
 
-def cached_per_user(tool: Tool) -> bool:
-    """Whether it has to be known who asks, because the results of this tool are kept for each person apart."""
-    return tool.cacheable and tool.cache_scope == "user"
-
-
 def lookup(tool: Tool, value: Mapping[str, Any], *, user: str = "") -> WorkResult | None:
     """The kept result of this tool for this input, which says from when it is; None if it has to be worked out."""
     key = _key(tool, value, user)
