@@ -189,7 +189,7 @@ def _end(
             live.announce(claimed.plan_id)
             if finished.over:
                 with transaction.atomic():
-                    engine.settle_if_idle(claimed.plan_id)
+                    engine.settle_if_idle(claimed.plan_id, patiently=True)
             return finished.next
     finish(claimed.attempt_id, token=claimed.token, result=result, lines=context.ended(), told=context.ending())
     return hot_path.next_due(claimed.agent_id, choices)

@@ -277,9 +277,10 @@ def _why_failed(unknown: list[str], failed: list[str], counts: dict[str, list[st
 
 
 @requires_transaction
-def settle_if_idle(plan_id: UUID) -> bool:
-    """Settle a plan unless another process is just doing so."""
-    plan = Plan.objects.select_for_update(skip_locked=True).filter(pk=plan_id, stage=Stage.EXECUTING).first()
+def settle_if_idle(plan_id: UUID, *, patiently: bool = False) -> bool:
+    """Settle a plan unless another process is just doing so; patiently: look again once it has, it may have come too early."""
+    plans = Plan.objects.select_for_update(skip_locked=not patiently, no_key=True)
+    plan = plans.filter(pk=plan_id, stage=Stage.EXECUTING).first()
     return plan is not None and settle(plan)
 
 

@@ -43,7 +43,7 @@ class ToBegin:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What the end of a step led to. `over`: nothing of its plan is live any more, so it may have come to rest."""
+    """What the end of a step led to. `over`: nothing of its plan is due any more, so it may have come to rest."""
 
     next: Claimed | ToBegin | None
     over: bool

@@ -182,7 +182,7 @@ CREATE OR REPLACE FUNCTION chiffon_finish(
 -- End an attempt that succeeded, count its step off at the steps after it, and claim the next attempt for the same agent: one of
 -- the steps that became free, else the most urgent that is due. p_choices holds the router's choice for each need that it gives to
 -- this agent; with none, nothing is claimed. Answers {"lost": true} if the token is no longer the holder's, {"slow": true} without
--- having done anything if what comes next needs a decision, else {"next": claimed or null, "over": whether nothing of the plan is live}.
+-- having done anything if what comes next needs a decision, else {"next": claimed or null, "over": whether the plan may have come to rest}.
 DECLARE
     v_plan plans_plan;
     v_attempt plans_attempt;
@@ -288,6 +288,7 @@ BEGIN
     IF v_freed > 0 OR v_next IS NULL AND EXISTS (SELECT FROM plans_attempt WHERE status = 'due' AND next_at <= statement_timestamp()) THEN
         NOTIFY chiffon_due;  -- this agent leaves something that another may take
     END IF;
+    -- Two last steps that end at once each see the other running, so both are asked to look again after their commit.
     RETURN jsonb_build_object('next', v_next, 'over', v_freed = 0 AND v_mine.id IS NULL AND NOT EXISTS (
-        SELECT FROM plans_attempt WHERE plan_id = v_plan.id AND status IN ('due', 'sent', 'running')));
+        SELECT FROM plans_attempt WHERE plan_id = v_plan.id AND status IN ('due', 'sent')));
 END $$;
