@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
@@ -19,6 +20,9 @@ class ToolContext(Protocol):
 
     def event(self, type_: str, data: dict[str, Any]) -> None:
         """Announce one of the agent events to whoever watches."""
+
+    def checkpoint(self, reached: Callable[[], dict[str, Any]]) -> None:
+        """Say that the work came further. `reached` is only called when that is kept, about once a second."""
 
     def beat(self) -> bool:
         """Keep the lease; False says that it is lost and that the tool must stop at once."""

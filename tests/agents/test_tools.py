@@ -21,6 +21,9 @@ class Listener:
     def event(self, type_, data):
         pass
 
+    def checkpoint(self, reached):
+        pass
+
     def beat(self):
         self.looks += 1
         return self.loses is None or self.looks < self.loses
