@@ -10,6 +10,7 @@ from audit.context import Actor
 from plans.enums import Decision, Stage
 from plans.graph import SHOWN, Drawing
 from plans.models import Approval, ApprovalPolicy, Plan, Request, Revision, Step
+from plans.selectors.partial_result import PartialResult, partial_result
 from plans.selectors.policy import active_policy, approvers
 from plans.selectors.steps import STEPS_SHOWN, StepView, graph_of, views_of
 from plans.words import Coverage, cover, spans_of
@@ -59,6 +60,7 @@ class PlanPage:
     verdict: Verdict
     may_see_request: bool
     may_see_trace: bool
+    partial: PartialResult | None = None
 
     @property
     def pending(self) -> bool:
@@ -114,6 +116,7 @@ def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanP
         verdict=verdict_on(plan, revision, actor),
         may_see_request=request is not None and bool(may(actor, Action.SEE_REQUEST, request)),
         may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),
+        partial=partial_result(plan, actor) if plan.stage in (Stage.FAILED, Stage.CANCELLED) else None,
     )
 
 
