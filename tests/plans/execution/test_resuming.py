@@ -138,9 +138,10 @@ class TestUnfinishedHosts:
         plan = factories.approve(Plan.objects.get(request=request), approver)
         only = Step.objects.get(plan=plan)
         assert only.hosts == ["anvil", "forge"]
-        made = Attempt.objects.get(plan=plan)
-        made.only_hosts = ["stranger", "forge"]
-        assert narrowing.limit_of(made, only) == "forge"
+        ((pk, token, _),) = engine.dispatch()
+        Attempt.objects.filter(pk=pk).update(only_hosts=["stranger", "forge"])
+        runs_as = narrowing.playbook_of(claim(pk, token))
+        assert runs_as is not None and runs_as.limit == "forge"
 
     def test_the_database_knows_no_try_on_no_host(self, approved):
         plan = approved(step("a"))
@@ -335,7 +336,7 @@ def left_of(plan, who, key="a") -> Any:
 
 def end_transiently(held):
     result = WorkResult.failed(FailureMode.SYSTEM, "The network was away.", transient=True)
-    assert finish(held.attempt.pk, token=held.token, result=result, lines=(0, ""))
+    assert finish(held.attempt_id, token=held.token, result=result, lines=(0, ""))
 
 
 def running(approved, engine):
