@@ -200,10 +200,9 @@ def ways_on(step: Stopped, rights: Rights, *, no_retry: str = "") -> tuple[Recov
             else "Would run the whole playbook again on the hosts that are not finished, and on no other."
         )
         cannot = no or (f"Not possible: {reason}." if not left else "")
-        found.append(
-            Recovery("resume", f"Go on with {step.key} on {named(left)}" if left else f"Go on with {step.key}", effect,
-                     not cannot, cannot, tuple(left))
-        )  # fmt: skip
+        title = f"Go on with {step.key} on {named(left)}" if left else f"Go on with {step.key}"
+        resume = Recovery("resume", title, effect, not cannot, cannot, tuple(left))
+        found.insert(0 if left else 1, resume)  # where it is possible, it is the gentler way
     no = step.barred or rights.decide
     found.append(
         Recovery(

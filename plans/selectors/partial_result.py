@@ -42,12 +42,16 @@ class Checkpoint:
     tasks_reached: int = 0
     hosts: tuple[HostReached, ...] = ()
     hosts_left_out: int = 0
+    broke: str = ""  # the first task that failed, and on which hosts
+    broke_on: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
         """Where it stopped, for a person."""
         if not self.task:
             return "How far it had come is not known."
+        if self.broke:
+            return f"Its task “{self.broke}” failed on {named(self.broke_on)}."
         return f"It had reached its task {self.tasks_reached}, “{self.task}”."
 
 
@@ -218,12 +222,15 @@ def _begun(plan: Plan, step: Step, attempts: Sequence[Attempt], rights: Rights) 
 
 def _checkpoint(attempt: Attempt, states: Mapping[str, HostState]) -> Checkpoint:
     progress = attempt.progress
+    failed = [one for one in progress.get("failed") or () if one.get("task") and one.get("host")]
     figures: Mapping[str, Mapping[str, int]] = progress.get("hosts") or {}
     return Checkpoint(
         task=str(progress.get("task") or ""),
         tasks_reached=int(progress.get("tasks_reached") or 0),
         hosts=tuple(HostReached(host, state, figures.get(host, {})) for host, state in states.items()),
         hosts_left_out=int(progress.get("hosts_left_out") or 0),
+        broke=failed[0]["task"] if failed else "",
+        broke_on=tuple(dict.fromkeys(one["host"] for one in failed if one["task"] == failed[0]["task"])),
     )
 
 
@@ -288,6 +295,9 @@ def _where(step: Begun) -> str:
     if at is None or not at.task:
         return f"{step.key} {word}."
     finished = [host.host for host in at.hosts if host.state is HostState.FINISHED]
+    if at.broke:
+        kept = f", and finished {named(finished)}" if finished else ""
+        return f"{step.key} {word} at “{at.broke}” on {named(at.broke_on)}{kept}."
     left = [host.host for host in at.hosts if host.state is not HostState.FINISHED]
     where = f" on {named(left)}" if left else ""
     kept = f", and finished {named(finished)}" if finished else ""

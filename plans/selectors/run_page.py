@@ -154,18 +154,19 @@ def run_page(
     revision = current_revision(plan)
     graph, upstream, facts = graph_of(revision, link="?step={key}#output")
     counts = dict(Counter(row["status"] for row in facts))
-    key = step if any(row["key"] == step for row in facts) else _most_telling(facts)
+    partial = partial_result(plan, actor) if has_partial_result(plan, list(counts)) else None
+    key = step if any(row["key"] == step for row in facts) else _most_telling(facts, partial)
     rows = _shown(revision, facts, key)
     chosen = next((row for row in rows if row.step.key == key), None)
     attempts: tuple[Attempt, ...] = ()
     window = None
     if chosen is not None and with_output:
         attempts = tuple(Attempt.objects.filter(step=chosen.step).select_related("agent").order_by("number"))
-        wanted = next((one for one in attempts if one.number == number), attempts[-1] if attempts else None)
+        spoken = [one for one in attempts if one.started_at] or list(attempts)  # one that still waits says nothing
+        wanted = next((one for one in attempts if one.number == number), spoken[-1] if spoken else None)
         chosen = RunStep(chosen.step, wanted, chosen.what)
         window = output_window(wanted, line) if wanted else None
     stuck_keys = {row["key"] for row in facts if row["status"] in _STUCK}
-    partial = partial_result(plan, actor) if has_partial_result(plan, list(counts)) else None
     if partial:
         rows = [replace(row, left=partial.of(row.step.key)) for row in rows]
     bars, now_x, ends = _time(plan)
@@ -193,11 +194,13 @@ def run_page(
     )
 
 
-def _most_telling(facts: list[dict[str, Any]]) -> str:
+def _most_telling(facts: list[dict[str, Any]], partial: PartialResult | None) -> str:
     for wanted in (*_STUCK, StepStatus.RUNNING, StepStatus.READY):
         found = next((row["key"] for row in facts if row["status"] == wanted), None)
         if found:
             return str(found)
+    if partial and partial.begun:  # it was stopped, or waits for its next try
+        return partial.begun[0].key
     done = [row["key"] for row in facts if row["status"] == StepStatus.COMPLETED]
     return str(done[-1]) if done else str(facts[0]["key"]) if facts else ""
 

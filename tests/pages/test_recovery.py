@@ -101,7 +101,7 @@ def test_going_on_with_the_unfinished_hosts_is_a_choice_on_the_page(browse, requ
     assert client.post(url("retry_step", half, "a"), {"hosts": "unfinished"}).status_code == 302
     made = Attempt.objects.get(plan=half, step__key="a", number=2)
     assert made.only_hosts == ["web1"]
-    assert "only web1" in client.get(url("run", half), {"step": "a"}).text
+    assert "only web1" in client.get(url("run", half), {"step": "a", "try": 2}).text
 
 
 def test_where_the_hosts_are_not_known_the_page_offers_all_and_says_why(browse, requester, half):

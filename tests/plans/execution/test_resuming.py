@@ -72,6 +72,7 @@ class TestUnfinishedHosts:
         assert (stage(plan), effects()) == ("failed", ["anvil", "forge"])
         left = left_of(plan, who)
         assert {one.host: str(one.state) for one in left.checkpoint.hosts} == {"anvil": "failed", "forge": "finished"}
+        assert left.checkpoint.sentence == "Its task “Break” failed on anvil."
         assert {way.kind: way.hosts for way in left.recoveries}["resume"] == ("anvil",)
         mend()
         services.retry_step(actor=who, plan_id=plan.pk, key="a", hosts="unfinished", reason="mended")
