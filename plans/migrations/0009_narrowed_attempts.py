@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("agents", "0002_repository_origin"),
-        ("plans", "0007_rows_that_cost_less"),
+        ("plans", "0008_tasks_not_in_git_yet"),
     ]
 
     operations = [
