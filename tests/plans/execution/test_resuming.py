@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from plans.execution.output import StepContext
 from plans.models import Attempt, Event, Plan, Step
 from plans.selectors.partial_result import partial_result
 from tests import factories
-from tests.engine import claim, stage, statuses, tries
+from tests.engine import claim, names, stage, statuses, together, tries
 from tests.factories import step
 from tests.homelab import Homelab, playbook
 
@@ -313,6 +314,29 @@ class TestWaitingForTheNextTry:
         before = Event.objects.filter(plan_id=plan.pk).count()
         services.retry_step(actor=who, plan_id=plan.pk, key="a")
         assert Event.objects.filter(plan_id=plan.pk).count() > before
+
+
+def test_two_people_who_end_a_wait_at_the_same_moment_get_one_outcome(
+    transactional_db, requester, approver, agent, engine, who
+):
+    other = Actor.person(requester)
+    for _ in range(10):
+        flaky = step("a", "diagnostic.fail", input={"times": 1}, retry={"attempts": 3, "first_wait_seconds": 60})
+        plan = factories.approve(factories.make_plan(requester, [flaky]), approver)
+        engine.run()
+        answers = together(
+            partial(services.retry_step, actor=who, plan_id=plan.pk, key="a"),
+            partial(services.give_up_step, actor=other, plan_id=plan.pk, key="a", reason="gone"),
+            partial(services.give_up_step, actor=who, plan_id=plan.pk, key="a", reason="gone too"),
+        )
+        engine.run()
+        given_up = DecisionRecord.objects.filter(plan_id=plan.pk, type="step.given_up").count()
+        forward = DecisionRecord.objects.filter(plan_id=plan.pk, type="step.brought_forward").count()
+        assert given_up + forward == 1
+        # Whoever asks for another try after it was given up gets it as a try of its own.
+        assert stage(plan) in ("completed", "failed")
+        assert names(answers).count("IllegalTransition") in (1, 2)
+        assert len(tries(plan, "a")) == len({number for number, _ in tries(plan, "a")}) <= 3
 
 
 def test_a_plan_of_many_stuck_steps_is_told_in_few_queries(approved, engine, who, django_assert_max_num_queries):
