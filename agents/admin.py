@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from agents.models import Agent, Job, Offering, Playbook, PlaybookRepository
+from agents.models import Agent, Breaker, Job, Offering, Playbook, PlaybookRepository
 from audit.admin_base import ReadingRoom, list_url, row_url
 from audit.links import page
 
@@ -87,3 +87,21 @@ class JobAdmin(ReadingRoom):
     def links(self, obj: Job) -> list[tuple[str, str]]:
         """The trace it belongs to."""
         return [("Its trace", page("audit:trace", obj.trace_id) if obj.trace_id else "")]
+
+
+@admin.register(Breaker)
+class BreakerAdmin(ReadingRoom):
+    """Circuit breakers, as they were at their last change."""
+
+    list_display = ("tool", "target", "state", "failures", "since", "until", "last_error")
+    list_filter = ("state",)
+    words = ("tool", "target", "last_error")
+    ids = ("pk",)
+
+    def links(self, obj: Breaker) -> list[tuple[str, str]]:
+        """What waits for it, its changes, its page."""
+        return [
+            ("Tries that wait for it", list_url("plans_attempt", held_by__id__exact=obj.pk, status__exact="due")),
+            ("Its records", list_url("audit_decisionrecord", subject_id__exact=obj.pk)),
+            ("Its page", page("agents:list")),
+        ]

@@ -11,3 +11,7 @@ JOB_TRIES: Final = 8
 DUE_CHANNEL: Final = "chiffon_due"  # what dispatchers listen on
 JOB_QUEUE: Final = "jobs"
 DRAIN_SECONDS: Final = 6  # how long running steps may go on after SIGTERM; the keeper's own deadline is 10 s
+BREAKER_FAILURES: Final = 5  # tries of one tool on one target that fail in a row within the window: it opens
+BREAKER_WINDOW_SECONDS: Final = 120
+BREAKER_OPEN_SECONDS: Final = 30  # then one try is let through; twice as long each time that fails
+BREAKER_LONGEST_SECONDS: Final = 600

@@ -34,3 +34,11 @@ class JobStatus(TextChoices):
     RUNNING = "running", "Running"
     COMPLETED = "completed", "Completed"
     FAILED = "failed", "Failed"
+
+
+class BreakerState(TextChoices):
+    """Where a circuit breaker stands."""
+
+    CLOSED = "closed", "Closed"
+    OPEN = "open", "Open"
+    HALF_OPEN = "half_open", "Half-open"

@@ -5,6 +5,9 @@ AgentsError
 ├── AgentNameTaken        409: another machine already runs an agent of that name
 ├── IllegalAgentMove      409: its status does not allow it
 ├── NoSuchPlaybook        404
+├── NoSuchBreaker         404
+├── ReasonMissing         422: a person must say why
+├── BreakerUnreachable    503: Redis, which keeps the breakers, does not answer now
 └── RepositoryUnreadable  409: the playbook repository can not be read now
 """
 
@@ -55,3 +58,24 @@ class RepositoryUnreadable(AgentsError):
 
     code = "repository_unreadable"
     status = 409
+
+
+class NoSuchBreaker(AgentsError):
+    """No breaker has that id."""
+
+    code = "not_found"
+    status = 404
+
+
+class ReasonMissing(AgentsError):
+    """A person must say why, because others read it."""
+
+    code = "reason_missing"
+    status = 422
+
+
+class BreakerUnreachable(AgentsError):
+    """Redis, which keeps the breakers, does not answer now; meanwhile they count as closed."""
+
+    code = "breaker_unreachable"
+    status = 503

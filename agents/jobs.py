@@ -53,8 +53,13 @@ def enqueue(
     job = Job(kind=kind, key=key, payload=dict(payload or {}), every=every, trace_id=trace_id, next_at=Now() + after)
     Job.objects.bulk_create([job], ignore_conflicts=True)
     if not after:
-        with connection.cursor() as cursor:
-            cursor.execute(f"NOTIFY {DUE_CHANNEL}")
+        ring()
+
+
+def ring() -> None:
+    """Wake the dispatchers when this transaction commits. PostgreSQL merges equal notifications of a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"NOTIFY {DUE_CHANNEL}")
 
 
 def run(job_id: UUID, *, token: int) -> bool:

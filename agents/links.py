@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from django.db.models import Q
 
-from agents.models import Agent, Job, Playbook, PlaybookRepository
+from agents.models import Agent, Breaker, Job, Playbook, PlaybookRepository
 from audit import links
 from audit.links import Link, page, uuids
 
@@ -17,6 +17,7 @@ def register() -> None:
     links.register_kind("playbook", _playbooks)
     links.register_kind("repository", _repositories)
     links.register_kind("job", _jobs)
+    links.register_kind("breaker", _breakers)
 
 
 def _agents(ids: Collection[str]) -> Mapping[str, Link]:
@@ -43,3 +44,9 @@ def _repositories(ids: Collection[str]) -> Mapping[str, Link]:
 def _jobs(ids: Collection[str]) -> Mapping[str, Link]:
     rows = Job.objects.filter(pk__in=uuids(ids)).values_list("pk", "kind")
     return {str(pk): Link(f"job {kind}", page("admin:agents_job_change", pk)) for pk, kind in rows}
+
+
+def _breakers(ids: Collection[str]) -> Mapping[str, Link]:
+    where = page("agents:list")
+    rows = Breaker.objects.filter(pk__in=uuids(ids))
+    return {str(row.pk): Link(f"the breaker of {row}", f"{where}#breakers" if where else "") for row in rows}

@@ -8,8 +8,9 @@ import pgtrigger
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
-from agents.enums import AgentStatus, AgentType, JobStatus
+from agents.enums import AgentStatus, AgentType, BreakerState, JobStatus
 from agents.lifecycle_tables import AGENT_TRANSITIONS, JOB_TRANSITIONS
 from audit.ids import uuid7
 
@@ -168,3 +169,43 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}".strip()
+
+
+class Breaker(models.Model):
+    """The circuit breaker of one tool on one target, as it was at its last change. What counts now is kept in Redis."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tool = models.CharField(max_length=128)
+    target = models.TextField(help_text="Such as host:atlas or service:kuma.")
+    state = models.CharField(max_length=16, choices=BreakerState.choices, default=BreakerState.CLOSED)
+    failures = models.PositiveIntegerField(default=0, help_text="How many tries in a row had failed when it opened.")
+    wait_seconds = models.FloatField(default=0, help_text="How long it is open; longer each time a probe fails.")
+    since = models.DateTimeField(db_default=Now())
+    until = models.DateTimeField(null=True, help_text="When an open breaker lets one try through.")
+    last_error = models.TextField(default="")
+    version = models.BigIntegerField(default=0, help_text="The moment of its last change on the clock of Redis, in µs.")
+
+    class Meta:
+        ordering: ClassVar = ["tool", "target"]
+        indexes: ClassVar = [
+            models.Index(fields=["state"], name="breaker_not_closed", condition=~Q(state=BreakerState.CLOSED)),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(name="one_breaker_per_tool_and_target", fields=["tool", "target"]),
+            models.CheckConstraint(
+                name="an_open_breaker_has_an_end", condition=~Q(state=BreakerState.OPEN) | Q(until__isnull=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tool} on {self.where}"
+
+    @property
+    def where(self) -> str:
+        """Its target for people: "host atlas"."""
+        return self.target.replace(":", " ", 1)
+
+    @property
+    def may_be_probed(self) -> bool:
+        """Whether it has been open long enough: the next try is let through."""
+        return self.until is not None and self.until <= timezone.now()

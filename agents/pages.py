@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 
 from agents import git
 from agents.conf import SILENT_SECONDS
-from agents.enums import AgentStatus
-from agents.models import Agent, Playbook, PlaybookRepository
+from agents.enums import AgentStatus, BreakerState
+from agents.models import Agent, Breaker, Playbook, PlaybookRepository
 
 PAGE = 50
+BREAKERS_SHOWN = 5  # closed ones
 _HOLDS_A_SLOT = ("sent", "running")
 _TAKES_WORK = (AgentStatus.READY, AgentStatus.BUSY)
 _LONGEST_SOURCE = 200_000  # bytes
@@ -147,6 +148,20 @@ def fleet() -> Fleet:
     """Every agent, with the attempts it holds."""
     agents = list(Agent.objects.annotate(used=Count("attempts", filter=Q(attempts__status__in=_HOLDS_A_SLOT))))
     return Fleet([AgentRow(agent, agent.used, running) for agent, running in _with_running(agents)])
+
+
+def breakers() -> QuerySet[Breaker]:
+    """Circuit breakers, each with how many tries are `waiting` for it."""
+    return Breaker.objects.annotate(waiting=Count("held", filter=Q(held__status="due")))
+
+
+def breakers_to_show() -> list[Breaker]:
+    """Breakers for the page of agents: all that are not closed, then the last ones that closed."""
+    there = breakers().order_by("-since", "pk")
+    return [
+        *there.exclude(state=BreakerState.CLOSED)[:PAGE],
+        *there.filter(state=BreakerState.CLOSED)[:BREAKERS_SHOWN],
+    ]
 
 
 def agent_page(name: str) -> AgentPage | None:

@@ -1,4 +1,4 @@
-"""The verbs of agents and playbooks: register, beat, drain, maintain, activate, refresh."""
+"""The verbs of agents, breakers and playbooks: register, beat, drain, maintain, activate, reset, refresh."""
 
 from __future__ import annotations
 
@@ -6,23 +6,32 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agents import git
+from agents import breaker, git
 from agents.conf import SILENT_SECONDS
 from agents.enums import AgentStatus
-from agents.errors import AgentNameTaken, NoSuchAgent, RepositoryUnreadable
+from agents.errors import (
+    AgentNameTaken,
+    BreakerUnreachable,
+    NoSuchAgent,
+    NoSuchBreaker,
+    ReasonMissing,
+    RepositoryUnreadable,
+)
 from agents.lifecycle import move_agent
-from agents.models import Agent, Offering, Playbook, PlaybookRepository
+from agents.models import Agent, Breaker, Offering, Playbook, PlaybookRepository
 from agents.playbooks.catalogue import PlaybookFile, offerings_of
 from agents.playbooks.discovery import scan
 from agents.playbooks.facts import read_facts
 from agents.protocol import PROTOCOL_VERSION
 from audit import trail
 from audit.authority import Action, check
+from audit.canonical import storable
 from audit.context import Actor, acting
 
 
@@ -138,6 +147,28 @@ def _steer(actor: Actor, name: str, to: AgentStatus, because: str) -> Agent:
             raise NoSuchAgent(f"No agent is called {name}.")
         move_agent(agent, to=to, because=because)
     return agent
+
+
+def reset_breaker(*, actor: Actor, breaker_id: UUID, reason: str) -> Breaker:
+    """Close a circuit breaker and forget what it counted; what waited for it is tried at once.
+
+    A breaker that is closed already stays so. Raises NotAllowed, NoSuchBreaker, ReasonMissing and BreakerUnreachable.
+    """
+    check(actor, Action.MANAGE_AGENTS)
+    row = Breaker.objects.filter(pk=breaker_id).first()
+    if row is None:
+        raise NoSuchBreaker("There is no such breaker.")
+    if not reason.strip():
+        raise ReasonMissing("Say why it is reset: it may let tries through that fail.")
+    seen = breaker.breakers().reset((row.tool, row.target))
+    if not seen.known:
+        raise BreakerUnreachable(
+            "Redis, which keeps the breakers, does not answer; until it does they count as closed."
+        )
+    with acting(actor), transaction.atomic():
+        breaker.record_reset(row, seen, storable(reason.strip()))
+    row.refresh_from_db()
+    return row
 
 
 def refresh_playbooks(*, actor: Actor) -> PlaybookRepository:

@@ -10,6 +10,7 @@ app_name = "agents"
 urlpatterns: list[URLPattern] = [
     path("agents/", views.agents, name="list"),
     path("agents/<slug:name>/", views.agent, name="agent"),
+    path("breakers/<uuid:breaker_id>/reset/", views.reset_breaker, name="reset_breaker"),
     path("playbooks/", views.playbooks, name="playbooks"),
     path("playbooks/refresh/", views.refresh, name="refresh_playbooks"),
     path("playbooks/<uuid:playbook_id>/", views.playbook, name="playbook"),

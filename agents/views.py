@@ -9,11 +9,12 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from agents import pages, services
-from agents.enums import AgentStatus
-from agents.errors import AgentsError, NoSuchAgent, NoSuchPlaybook
+from agents.enums import AgentStatus, BreakerState
+from agents.errors import AgentsError, NoSuchAgent, NoSuchBreaker, NoSuchPlaybook
 from agents.models import Agent
 from audit.authority import Action, check, may
 from audit.context import Actor
@@ -33,9 +34,32 @@ def _page(
 
 @require_safe
 def agents(request: HttpRequest) -> HttpResponse:
-    """Who can work, and what they run."""
-    check(Actor.person(request.user), Action.SEE_AGENTS)
-    return _page(request, "agents/agents.html", "agents", {"fleet": pages.fleet()})
+    """Who can work, what they run, and which circuit breakers keep tries back."""
+    actor = Actor.person(request.user)
+    check(actor, Action.SEE_AGENTS)
+    breakers = pages.breakers_to_show()
+    context = {
+        "fleet": pages.fleet(),
+        "breakers": breakers,
+        "breakers_open": sum(one.state != BreakerState.CLOSED for one in breakers),
+        "may_manage": bool(may(actor, Action.MANAGE_AGENTS)),
+    }
+    return _page(request, "agents/agents.html", "agents", context)
+
+
+@require_POST
+def reset_breaker(request: HttpRequest, breaker_id: UUID) -> HttpResponse:
+    """Close a circuit breaker, with a reason."""
+    reason = request.POST.get("reason", "").strip()[:500]
+    try:
+        breaker = services.reset_breaker(actor=Actor.person(request.user), breaker_id=breaker_id, reason=reason)
+    except NoSuchBreaker:
+        raise
+    except AgentsError as error:
+        messages.error(request, error.sentence)
+    else:
+        messages.success(request, f"The breaker of {breaker} is closed.")
+    return redirect(f"{reverse('agents:list')}#breakers")
 
 
 def agent(request: HttpRequest, name: str) -> HttpResponse:

@@ -54,6 +54,8 @@ DECISIONS: Final[Mapping[str, DecisionType]] = _table(
     _d("plan.decision_refused", "A decision of {actor} was not taken: {reason}", "code", icon="rejected", tone="warn"),
     _d("plan.start_refused", "Execution was refused: {reason}", "code", icon="failed", tone="bad"),
     _d("plan.cancel_requested", "{actor} cancelled the plan: {reason}", icon="cancelled", tone="you"),
+    _d("plan.waits_for_lock", "Plan waits: {reason}", "behind", "target", "targets", icon="clock"),
+    _d("plan.lock_taken", "Plan has what it works on for itself, after {seconds} s", "targets", "seconds", icon="key"),
     # Steps and attempts
     _d("step.routed", "{step} goes to {agent}: {reason}", "step", "agent", icon="agent"),
     _d("step.retried", "{actor} asked for another try of {step}: {reason}", "step", icon="retry", tone="you"),
@@ -117,6 +119,33 @@ DECISIONS: Final[Mapping[str, DecisionType]] = _table(
     _d("agent.registered", "Agent {subject} registered", "type", "slots", icon="agent"),
     _d("agent.status_changed", "Agent {subject} went from {was} to {now}: {reason}", "was", "now", icon="agent"),
     _d("playbooks.refreshed", "{actor} read the playbooks at {commit}", "commit", "playbooks", icon="book"),
+    _d(
+        "breaker.opened",
+        "The breaker of {tool} on {where} opened for {seconds} s: {reason}",
+        "tool",
+        "where",
+        "seconds",
+        "failures",
+        icon="failed",
+        tone="bad",
+    ),
+    _d(
+        "breaker.half_opened",
+        "The breaker of {tool} on {where} lets one try through",
+        "tool",
+        "where",
+        icon="unknown",
+        tone="warn",
+    ),
+    _d("breaker.closed", "The breaker of {tool} on {where} closed: {reason}", "tool", "where", icon="done", tone="ok"),
+    _d(
+        "breaker.reset",
+        "{actor} reset the breaker of {tool} on {where}: {reason}",
+        "tool",
+        "where",
+        icon="undo",
+        tone="you",
+    ),
     # Policy, people, tokens
     _d(
         "policy.changed",

@@ -8,7 +8,18 @@ from django.utils.safestring import SafeString
 from audit.admin_base import ReadingRoom, anchor, list_url, row_url
 from audit.links import page
 from plans.links import plan_url, run_url
-from plans.models import Approval, ApprovalPolicy, Attempt, Message, Plan, Request, Revision, Session, Step
+from plans.models import (
+    Approval,
+    ApprovalPolicy,
+    Attempt,
+    Message,
+    Plan,
+    Request,
+    Revision,
+    Session,
+    Step,
+    TargetLock,
+)
 
 
 def _tasks_records(step_id: object) -> str:
@@ -213,3 +224,17 @@ class ApprovalPolicyAdmin(ReadingRoom):
             ("Answers under it", list_url("plans_approval", policy__id__exact=obj.pk)),
             ("Its page", page("plans:policy")),
         ]
+
+
+@admin.register(TargetLock)
+class TargetLockAdmin(ReadingRoom):
+    """Hosts and services that plans have for themselves now."""
+
+    list_display = ("target", "plan", "since")
+    related = ("plan",)
+    words = ("target",)
+    ids = ("plan",)
+
+    def links(self, obj: TargetLock) -> list[tuple[str, str]]:
+        """The plan that works on it."""
+        return [(str(obj.plan), row_url(obj.plan)), ("Its page", plan_url(obj.plan.number))]

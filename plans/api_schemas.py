@@ -329,6 +329,7 @@ class PlanTold(Told):
     revision: int
     stage: Stage
     stage_reason: str
+    waiting_for: str | None = Field(description="Which plan it waits for, because that one works on the same hosts.")
     priority: int
     digest: str | None = Field(description="64 lowercase hexadecimal digits; null while it is a draft.")
     goal: str

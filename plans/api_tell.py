@@ -114,6 +114,7 @@ def _tell_plan(
         "revision": revision.number,
         "stage": plan.stage,
         "stage_reason": plan.stage_reason,
+        "waiting_for": plan.waiting_for or None,
         "priority": plan.priority,
         "digest": revision.digest or None,
         "goal": plan.goal,

@@ -100,5 +100,7 @@ class EventType(TextChoices):
 
 
 FINAL_STAGES = frozenset({Stage.COMPLETED, Stage.CANCELLED, Stage.REJECTED, Stage.EXPIRED})
+GOING_STAGES = (Stage.APPROVED, Stage.EXECUTING)  # something of it may start
+HOLDING_STAGES = frozenset({*GOING_STAGES, Stage.PAUSED})  # it keeps its hosts and services for itself
 LIVE_ATTEMPTS = (AttemptStatus.DUE, AttemptStatus.SENT, AttemptStatus.RUNNING)
 DECIDED_STEPS = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED})

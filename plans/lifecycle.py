@@ -10,14 +10,15 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from agents import jobs
 from audit import trail
 from audit.canonical import plain
 from audit.trail import requires_transaction
 from plans import live
-from plans.enums import FINAL_STAGES, EventType, RequestStatus, Stage, StepStatus
+from plans.enums import FINAL_STAGES, HOLDING_STAGES, EventType, RequestStatus, Stage, StepStatus
 from plans.errors import IllegalTransition, StaleTransition
 from plans.lifecycle_tables import REQUEST_TRANSITIONS, STAGE_TRANSITIONS, STEP_TRANSITIONS
-from plans.models import Plan, Request, Step
+from plans.models import Plan, Request, Step, TargetLock
 
 # Written out like the records of the trail: one of these goes with every move of a plan or step.
 _EMIT = (
@@ -44,9 +45,14 @@ def transition(plan: Plan, *, to: Stage, because: str) -> None:
         times["finished_at"] = Now()
     if to is Stage.EXECUTING and plan.started_at is None:
         times["started_at"] = Now()
+    comes_to_rest = was in HOLDING_STAGES and to not in HOLDING_STAGES
+    if comes_to_rest:
+        times |= {"waits_since": None, "waiting_for": ""}
     if not Plan.objects.filter(pk=plan.pk, stage=was).update(stage=to, stage_reason=because, **times):
         raise StaleTransition(f"Plan {plan.number} was moved by someone else at the same moment.")
     plan.stage, plan.stage_reason = to, because
+    if comes_to_rest and plan.targets and TargetLock.objects.filter(plan=plan).delete()[0]:
+        jobs.ring()  # a plan that waits for one of these may go on
     trail.record(
         "plan.stage_changed",
         subject=("plan", plan.pk),
@@ -86,6 +92,17 @@ def move_step(step: Step, *, to: StepStatus, waiting_for: str = "", **fields: An
         raise StaleTransition(f"Step {step.key} was moved by someone else at the same moment.")
     step.status, step.waiting_for = to, waiting_for
     emit_step(step, was=was)
+
+
+@requires_transaction
+def keep_waiting(step: Step, reason: str) -> None:
+    """Say what a step that can not start yet waits for; said twice, it is told once."""
+    if step.status != StepStatus.WAITING:
+        move_step(step, to=StepStatus.WAITING, waiting_for=reason)
+    elif step.waiting_for != reason:
+        Step.objects.filter(pk=step.pk, status=StepStatus.WAITING).update(waiting_for=reason)
+        step.waiting_for = reason
+        emit_step(step, was=StepStatus.WAITING)
 
 
 def emit_step(step: Step, *, was: StepStatus, attempt_id: UUID | None = None, **more: Any) -> None:

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from django.db.models import TextChoices
 
-from agents.enums import AgentStatus
-from agents.models import Agent
+from agents.enums import AgentStatus, BreakerState
+from agents.models import Agent, Breaker
 from plans.enums import AttemptStatus, RequestStatus, Risk, Stage, StepStatus
 from plans.models import Attempt, Plan, Request, Revision, Step
 
@@ -66,6 +66,9 @@ _TABLE: Final[Sequence[tuple[TextChoices, str, str]]] = (
     (AgentStatus.MAINTENANCE, "wrench", "idle"),
     (AgentStatus.OFFLINE, "failed", "bad"),
     (AgentStatus.TERMINATED, "cancelled", "idle"),
+    (BreakerState.CLOSED, "done", "ok"),
+    (BreakerState.OPEN, "failed", "bad"),
+    (BreakerState.HALF_OPEN, "unknown", "warn"),
 )
 # States of different kinds compare equal when their values do, so the kind is part of the key.
 LOOKS: Final[Mapping[tuple[type, str], Look]] = {
@@ -75,7 +78,7 @@ LOOKS: Final[Mapping[tuple[type, str], Look]] = {
 
 
 def look_of(thing: Any) -> Look:
-    """How the state of a plan, step, attempt, request, agent or revision looks, or of a state itself.
+    """How the state of a plan, step, attempt, request, agent, breaker or revision looks, or of a state itself.
 
     A revision shows its risk. Raises KeyError for anything else.
     """
@@ -90,6 +93,8 @@ def look_of(thing: Any) -> Look:
             return LOOKS[RequestStatus, thing.status]
         case Agent():
             return LOOKS[AgentStatus, thing.status]
+        case Breaker():
+            return LOOKS[BreakerState, thing.state]
         case Revision():
             return LOOKS[Risk, thing.risk]
         case _:

@@ -5,6 +5,7 @@ Pure. Only static YAML inventories and variable files are read; nothing is execu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,16 @@ class Facts:
     rivals: Mapping[str, tuple[tuple[Any, str], ...]] = field(default_factory=dict)
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+    def hosts_of(self, patterns: str, limit: str = "") -> tuple[str, ...]:
+        """The hosts that a playbook's patterns name, as far as the inventory tells without running it."""
+        found = {host for pattern in re.split(r"[,:]", patterns) for host in self._named(pattern.strip())}
+        return tuple(sorted(found & self._named(limit) if limit else found))
+
+    def _named(self, name: str) -> set[str]:
+        if name == "all":
+            return set(self.hosts)
+        return set(self.members.get(name, ())) | ({name} if name in self.hosts else set())
 
     def to_json(self) -> dict[str, Any]:
         """The facts as a JSON object."""

@@ -18,6 +18,14 @@ class _Input(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+class _Aimed(_Input):
+    target: str = Field(
+        default="",
+        pattern=r"^([a-z0-9][a-z0-9._-]{0,62})?$",
+        description="A host that it pretends to work on, for trying locks and circuit breakers.",
+    )
+
+
 class _Diagnostic:
     """What the diagnostic tools have in common."""
 
@@ -43,7 +51,7 @@ def _done(started: float, output: dict[str, Any], summary: str) -> WorkResult:
     return WorkResult(Outcome.COMPLETED, output=output, summary=summary, resources=ResourcesUsed(wall_seconds=wall))
 
 
-class NoopInput(_Input):
+class NoopInput(_Aimed):
     """Nothing is needed."""
 
 
@@ -79,7 +87,7 @@ class Echo(_Diagnostic):
         return _done(time.monotonic(), {"value": value}, "Said the value it was given.")
 
 
-class SleepInput(_Input):
+class SleepInput(_Aimed):
     """How long to sleep."""
 
     seconds: float = Field(ge=0, le=86_400, description="How long, in seconds.", strict=False)
@@ -105,7 +113,7 @@ class Sleep(_Diagnostic):
         return _done(started, {"seconds": seconds}, f"Slept for {seconds:g} s.")
 
 
-class FailInput(_Input):
+class FailInput(_Aimed):
     """How often to fail, and how."""
 
     times: int = Field(default=1, ge=0, le=1000, description="Fails while the attempt's number is not above this.")

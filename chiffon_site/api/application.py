@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from ninja.security import APIKeyCookie, HttpBearer
 
 from agents.api import agents, playbooks, tools
+from agents.api_breakers import breakers
 from audit.api import audit
 from audit.context import Actor
 from audit.http import caller
@@ -62,6 +63,7 @@ api.add_router("/v1/requests", requests)
 api.add_router("/v1/plans", plans)
 api.add_router("/v1/attempts", attempts)
 api.add_router("/v1/agents", agents)
+api.add_router("/v1/breakers", breakers)
 api.add_router("/v1/tools", tools)
 api.add_router("/v1/playbooks", playbooks)
 api.add_router("/v1/audit", audit)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from plans.digest import STEP_FIELDS, belongs, digest_of, header_content, step_content
-from plans.enums import Decision
-from plans.models import Approval, ApprovalPolicy, Dependency, Plan, Revision, Step
+from django.db import connection
 
-_STORED = tuple(name for name in STEP_FIELDS if name != "depends_on")  # dependencies are rows of their own
+from plans.digest import belongs, digest_of, header_content, step_content
+from plans.enums import Decision
+from plans.models import Approval, ApprovalPolicy, Plan, Revision
+
+_ROWS = """
+SELECT to_jsonb(step) || jsonb_build_object('depends_on', (
+    SELECT coalesce(jsonb_agg(upstream.key ORDER BY upstream.key COLLATE "C"), '[]') FROM plans_dependency edge
+    JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id))
+FROM plans_step step WHERE step.revision_id = %s ORDER BY step.index
+"""
 _NO_VOTES = "Nobody, or not enough people, approved this digest."
 _MOST_SEEN = 10_000
 _seen: set[tuple[UUID, str]] = set()
@@ -85,8 +93,7 @@ def standing(revision: Revision, *, viewer: Any = None) -> Standing:
 
 def differs(revision: Revision) -> str:
     """How the rows of a revision differ from its digest, recomputed now; empty if they do not."""
-    steps = list(Step.objects.filter(revision=revision).order_by("index").values("proof", "index", *_STORED))
-    upstream = _upstream(revision)
+    steps = _rows(revision)
     header = header_content(
         repository=revision.header.get("repository", ""),
         commit=revision.commit,
@@ -94,7 +101,7 @@ def differs(revision: Revision) -> str:
         budget=revision.budget,
         steps=len(steps),
     )
-    contents = [step_content({**step, "depends_on": sorted(upstream.get(step["key"], ()))}) for step in steps]
+    contents = [step_content(step) for step in steps]
     if digest_of(header, contents) == revision.digest:
         return ""
     for step, content in zip(steps, contents, strict=True):
@@ -145,9 +152,8 @@ def _has_its_votes(revision_id: UUID, digest: str) -> bool:
     return bool(votes) and len(votes) >= max(votes)
 
 
-def _upstream(revision: Revision) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    edges = Dependency.objects.filter(revision=revision).values_list("upstream__key", "downstream__key")
-    for upstream, downstream in edges:
-        found.setdefault(downstream, []).append(upstream)
-    return found
+def _rows(revision: Revision) -> list[dict[str, Any]]:
+    """The steps of a revision as they are stored, with the keys each depends on, in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ROWS, [revision.pk])
+        return [json.loads(row) if isinstance(row, str) else row for (row,) in cursor.fetchall()]

@@ -24,7 +24,7 @@ from plans import lifecycle, live, references
 from plans.approval import gate
 from plans.conf import CONTINUE_SECONDS, LEASE_SECONDS
 from plans.enums import EventType, Stage
-from plans.execution import engine, fleet, hot_path, narrowing
+from plans.execution import breakers, engine, fleet, hot_path, narrowing
 from plans.execution.claims import Claimed
 from plans.execution.finish import capped, finish, never_began, refuse
 from plans.execution.hot_path import Ending, NeedsDecision, ToBegin
@@ -58,8 +58,15 @@ def claim(
     refused instead. `agent_id` and `choice` are for an attempt that nobody was chosen for yet.
     """
     answer = hot_path.claim(attempt_id, expects=expects, agent_id=agent_id, choice=choice)
-    if not isinstance(answer, ToBegin):
-        return answer
+    if isinstance(answer, ToBegin):
+        return begin(attempt_id, expects=expects, agent_id=agent_id, choice=choice)
+    return answer
+
+
+def begin(
+    attempt_id: UUID, *, expects: int, agent_id: UUID | None = None, choice: Mapping[str, Any] | None = None
+) -> Claimed | None:
+    """Take the first attempt of a plan, as claim() does, once all of the plan was compared with what was approved."""
     with transaction.atomic(), acting(SYSTEM):
         plan = Plan.objects.select_for_update(of=("self",)).filter(attempts=attempt_id).first()
         if plan is None:
@@ -96,10 +103,12 @@ def _try(claimed: Claimed, *, go_on: bool) -> Claimed | None:
         if context.lost:
             logger.warning("attempt %s lost its lease; its result is not recorded", claimed.attempt_id)
             return None
+        # Before its end is recorded: what that sets free must meet the breaker as it is by then.
+        breakers.note(claimed.step, claimed.attempt_id, result)
         following = _record(claimed, context, result, go_on=go_on)
     if isinstance(following, ToBegin):
         choice = fleet.continuing(claimed.agent, {following.need}).get(following.need)
-        return claim(following.attempt_id, expects=following.expects, agent_id=claimed.agent_id, choice=choice)
+        return begin(following.attempt_id, expects=following.expects, agent_id=claimed.agent_id, choice=choice)
     return following
 
 

@@ -24,7 +24,7 @@ from agents.conf import DUE_CHANNEL, JOB_QUEUE, SILENT_SECONDS
 from audit.context import SYSTEM, acting
 from plans.conf import SWEEP_SECONDS
 from plans.enums import AttemptStatus, Stage
-from plans.execution import engine, fleet, reaper
+from plans.execution import breakers, engine, fleet, locks, reaper
 from plans.execution.task_file import ask_for_commit
 from plans.models import Attempt
 
@@ -62,6 +62,7 @@ def run(send: Send, *, stopping: Callable[[], bool]) -> None:
 
 def dispatch(send: Send) -> int:
     """Publish what is routed, route what is due. How many messages went out; 0 as soon as the broker is away."""
+    locks.grant()
     with transaction.atomic(), acting(SYSTEM):
         _route_due()
     messages = _take()
@@ -107,10 +108,10 @@ def _route_due(*, everything: bool = False) -> None:
         Attempt.objects.select_for_update(of=("self",), skip_locked=True)
         .select_related("step", "plan")
         .filter(status=AttemptStatus.DUE, agent__isnull=True, next_at__lte=Now())
-        .filter(plan__stage__in=[Stage.APPROVED, Stage.EXECUTING])
+        .filter(plan__stage__in=[Stage.APPROVED, Stage.EXECUTING], plan__waits_since__isnull=True)
         .order_by("-priority", "next_at", "pk")
     )
-    if not everything and not homeless.exists():
+    if not everything and not (fleet.room() and homeless.exists()):
         return
     unrouted, size = 0, _BATCH if everything else fleet.room() + _LOOK_AHEAD
     # What nobody can take must not hide what stands behind it.
@@ -162,6 +163,7 @@ SELECT EXISTS (SELECT FROM agents_agent
     OR EXISTS (SELECT FROM plans_attempt WHERE status IN ('due', 'sent', 'running'))
     OR EXISTS (SELECT FROM plans_plan WHERE stage IN ('approved', 'executing'))
     OR EXISTS (SELECT FROM agents_job WHERE status IN ('sent', 'running'))
+    OR EXISTS (SELECT FROM agents_breaker WHERE state <> 'closed')
     OR EXISTS (SELECT FROM plans_unwrittentask),
     extract(epoch FROM least(
         (SELECT min(due.next_at) FROM plans_attempt due JOIN plans_plan plan ON plan.id = due.plan_id
@@ -185,6 +187,7 @@ def _sweep() -> None:
     services.mark_silent()
     reaper.sweep()
     jobs.reclaim()
+    breakers.catch_up()
     with transaction.atomic(), acting(SYSTEM):
         _route_due(everything=True)
         ask_for_commit()

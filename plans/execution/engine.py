@@ -19,7 +19,7 @@ from audit import trail
 from audit.trail import requires_transaction
 from plans import lifecycle, references
 from plans.enums import DECIDED_STEPS, LIVE_ATTEMPTS, OnFailure, Stage, StepStatus
-from plans.execution import fleet
+from plans.execution import breakers, fleet, locks
 from plans.models import Attempt, Plan, Step
 
 _ROUTED_AT_ONCE = 8  # of many that become due together; what is behind them is looked at when there is room
@@ -41,8 +41,9 @@ RETURNING step.index, step.key, step.waiting_for
 @requires_transaction
 def start(plan: Plan) -> None:
     """Make the first steps of an approved plan due; the others wait for the ones before them."""
+    locks.take(plan, _aimed(plan))
     first = list(current_steps(plan).filter(unmet=0).order_by("index"))
-    room = fleet.may_have_room()
+    room = plan.waits_since is not None or fleet.may_have_room()  # of a plan that waits, each step is told for what
     _wait_in_line(plan, first=not room)
     if not room:
         for step in first:
@@ -62,6 +63,11 @@ def current_steps(plan: Plan) -> QuerySet[Step]:
     return Step.objects.filter(plan=plan, revision__number=plan.revision_number)
 
 
+def _aimed(plan: Plan) -> QuerySet[Step]:
+    """The steps of the revision that runs which touch a host or a service."""
+    return current_steps(plan).exclude(hosts=[], service="").only("hosts", "service")
+
+
 def _wait_in_line(plan: Plan, *, first: bool) -> None:
     """Steps that are pending begin to wait, in one statement: for the steps before them or, if the first too, for their turn."""
     with connection.cursor() as cursor:
@@ -76,6 +82,13 @@ def _wait_in_line(plan: Plan, *, first: bool) -> None:
     ]
     for begin in range(0, len(told), _TOLD_TOGETHER):
         lifecycle.emit_together(plan.pk, told[begin : begin + _TOLD_TOGETHER])
+
+
+@requires_transaction
+def reopen(plan: Plan, *, because: str) -> None:
+    """Let a failed plan go on; it needs what it works on for itself again."""
+    lifecycle.transition(plan, to=Stage.EXECUTING, because=because)
+    locks.take(plan, _aimed(plan))
 
 
 @requires_transaction
@@ -131,16 +144,19 @@ def make_due(
 @requires_transaction
 def route(attempts: Sequence[Attempt], *, excluded: Iterable[str] = ()) -> int:
     """Choose an agent for each due attempt; what nobody can take now waits and says for what. How many were routed."""
-    if not attempts:
+    gate = breakers.Gate(locks.let_through(attempts))
+    if not gate.through:
         return 0
-    choices = fleet.choose(attempts, excluded=frozenset(excluded))
+    choices = fleet.choose(gate.through, excluded=frozenset(excluded))
     routed = 0
-    for attempt, (agent, choice) in zip(attempts, choices, strict=True):
+    for attempt, (agent, choice) in zip(gate.through, choices, strict=True):
         step = attempt.step
         if agent is None:
             if step.waiting_for != choice.reason or step.status != StepStatus.WAITING:
                 Attempt.objects.filter(pk=attempt.pk).update(routing=choice.to_json())
-                _wait(step, choice.reason)
+                lifecycle.keep_waiting(step, choice.reason)
+            continue
+        if not gate.admits(attempt):
             continue
         if not Attempt.objects.filter(pk=attempt.pk, status="due").update(agent=agent, routing=choice.to_json()):
             continue
@@ -162,15 +178,6 @@ def route(attempts: Sequence[Attempt], *, excluded: Iterable[str] = ()) -> int:
         )
         routed += 1
     return routed
-
-
-def _wait(step: Step, reason: str) -> None:
-    if step.status == StepStatus.WAITING:
-        Step.objects.filter(pk=step.pk, status=StepStatus.WAITING).update(waiting_for=reason)
-        step.waiting_for = reason
-        lifecycle.emit_step(step, was=StepStatus.WAITING)
-    else:
-        lifecycle.move_step(step, to=StepStatus.WAITING, waiting_for=reason)
 
 
 @requires_transaction

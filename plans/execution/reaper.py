@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from audit.context import SYSTEM, acting
 from plans.conf import UNCLAIMED_SECONDS
 from plans.enums import AttemptStatus, Stage
-from plans.execution import engine
+from plans.execution import engine, locks
 from plans.execution.finish import interrupted
 from plans.models import Attempt, Plan
 
@@ -21,7 +21,7 @@ _RUNS = (Stage.APPROVED, Stage.EXECUTING)
 
 def sweep() -> int:
     """Free what dead holders left, send again what nobody took, and settle plans in which nothing is left. How many."""
-    return interrupt_expired() + resend_unclaimed() + settle_finished()
+    return interrupt_expired() + resend_unclaimed() + settle_finished() + locks.free_stale()
 
 
 def interrupt_expired(*, agent_id: object = None) -> int:

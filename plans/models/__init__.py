@@ -5,6 +5,7 @@ from __future__ import annotations
 from plans.models.approval import Approval, ApprovalPolicy
 from plans.models.attempt import Attempt, OutputLine, UnwrittenTask
 from plans.models.event import Event, events_of, unfold
+from plans.models.lock import TargetLock
 from plans.models.plan import Dependency, Plan, Revision, Step
 from plans.models.request import Message, Request, Session
 
@@ -21,6 +22,7 @@ __all__ = [
     "Revision",
     "Session",
     "Step",
+    "TargetLock",
     "UnwrittenTask",
     "events_of",
     "unfold",

@@ -38,6 +38,14 @@ class Attempt(models.Model):
     expects_token = models.PositiveIntegerField(default=0, help_text="The step's token that a claim must find.")
     token = models.PositiveIntegerField(null=True, help_text="The token this attempt drew when it was claimed.")
     next_at = models.DateTimeField(db_default=Now(), help_text="Not before this time, on the database's clock.")
+    held_by = models.ForeignKey(
+        "agents.Breaker",
+        on_delete=models.PROTECT,
+        null=True,
+        db_index=False,
+        related_name="held",
+        help_text="The circuit breaker it waits for, or last waited for.",
+    )
     sent_at = models.DateTimeField(null=True)
     lease_until = models.DateTimeField(null=True)
     cancel_requested = models.BooleanField(default=False)
@@ -70,6 +78,7 @@ class Attempt(models.Model):
             models.Index(
                 fields=["plan", "agent"], name="attempt_live", condition=Q(status__in=["due", "sent", "running"])
             ),
+            models.Index(fields=["held_by"], name="attempt_held_back", condition=Q(held_by__isnull=False)),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(name="one_attempt_per_number", fields=["step", "number"]),

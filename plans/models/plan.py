@@ -35,6 +35,9 @@ class Plan(models.Model):
     cancel_reason = models.TextField(default="", help_text="It is being cancelled, or was, and why.")
     priority = models.PositiveSmallIntegerField(default=3, help_text="1 to 5; 5 goes first.")
     revision_number = models.PositiveIntegerField(default=1, help_text="The number of the current revision.")
+    targets = models.JSONField(default=list, help_text="What it needs for itself while it works; known at its start.")
+    waits_since = models.DateTimeField(null=True, help_text="Since when it waits for its targets; null: it does not.")
+    waiting_for = models.TextField(default="", help_text="Which plan it waits for, as a sentence.")
     created_at = models.DateTimeField(db_default=Now())
     submitted_at = models.DateTimeField(null=True, help_text="When it began to wait for approval.")
     started_at = models.DateTimeField(null=True)
@@ -45,6 +48,7 @@ class Plan(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["stage", "number"], name="plan_by_stage"),
             models.Index(fields=["requester", "number"], name="plan_by_requester"),
+            models.Index(fields=["waits_since"], name="plan_that_waits", condition=Q(waits_since__isnull=False)),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(name="priority_is_one_to_five", condition=Q(priority__range=(1, 5))),

@@ -72,7 +72,7 @@ class WorkPlanner:
             resources={"cpu": 1, "memory_mb": 256},
             risk=playbook.risk,
             timeout_seconds=600,
-            hosts=self._hosts(playbook, limit),
+            hosts=self.facts.hosts_of(playbook.hosts, limit),
             reason=f"“{words}” asks for it. " + " ".join(subtask.explanation),
             service=playbook.service,
             origins={name: filled.origin for name, filled in subtask.parameters.items()},
@@ -80,18 +80,6 @@ class WorkPlanner:
             reversible_by=playbook.reversible_by,
             spans=subtask.words,
         )
-
-    def _hosts(self, playbook: PlaybookFile, limit: str) -> tuple[str, ...]:
-        """The hosts a playbook's patterns name, as far as the inventory tells without running it."""
-        found: set[str] = set()
-        for pattern in re.split(r"[,:]", playbook.hosts):
-            found.update(self._named(pattern.strip()))
-        return tuple(sorted(found & self._named(limit) if limit else found))
-
-    def _named(self, name: str) -> set[str]:
-        if name == "all":
-            return set(self.facts.hosts)
-        return set(self.facts.members.get(name, ())) | ({name} if name in self.facts.hosts else set())
 
     def _estimate(self, playbook: PlaybookFile) -> int:
         known = self.history.get(playbook.path)

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.models import Playbook
+from agents.playbooks.facts import Facts
+from agents.tools.base import Tool
 from agents.tools.registry import find_tool
+from plans import references
 from plans.conf import MOST_STEPS
 from plans.errors import InvalidPlan
 from plans.planning.drafts import PlanDraft, StepDraft
@@ -90,7 +93,7 @@ def _shape_errors(step: Any) -> list[Error]:
 
 def _step(step: Mapping[str, Any], repositories: list[Any]) -> StepDraft:
     tool = find_tool(step["tool"])
-    variables, playbook, hosts, row = dict(step.get("input", {})), None, (), None
+    variables, playbook, row = dict(step.get("input", {})), None, None
     if step["tool"] == "ansible.playbook":
         row = _playbook(variables.get("playbook"))
         if repositories and repositories[0].pk != row.repository_id:
@@ -118,12 +121,21 @@ def _step(step: Mapping[str, Any], repositories: list[Any]) -> StepDraft:
         idempotent=bool(tool and tool.idempotent),
         when=step.get("when", "").strip(),
         on_failure=step.get("on_failure", "stop"),
-        hosts=hosts,
+        hosts=_hosts(row, tool, variables),
         reason=step.get("reason", "A program asked for it."),
         service=row.service if row else "",
         origins=dict.fromkeys(variables, "the program's request"),
         reversible_by=row.reversible_by if row else "",
     )
+
+
+def _hosts(row: Playbook | None, tool: Tool | None, value: Mapping[str, Any]) -> tuple[str, ...]:
+    """The hosts of a playbook as the inventory names them; of another tool the `target` of its input, if it takes one."""
+    if row is not None:
+        return Facts.from_json(row.repository.facts).hosts_of(str(row.details.get("hosts", "")))
+    target = value.get("target")
+    named = isinstance(target, str) and target and tool is not None and "target" in tool.input_model.model_fields
+    return (str(target),) if named and not references.is_template(target) else ()
 
 
 def _playbook(name: Any) -> Playbook:

@@ -156,7 +156,12 @@ def has_partial_result(plan: Plan, statuses: Sequence[str]) -> bool:
     if plan.stage in (Stage.FAILED, Stage.CANCELLED) or any(status in _STUCK for status in statuses):
         return True
     waiting = plan.stage in (Stage.EXECUTING, Stage.PAUSED) and StepStatus.WAITING in statuses
-    return waiting and Attempt.objects.filter(plan=plan, status=AttemptStatus.DUE, next_at__gt=Now()).exists()
+    return waiting and _backing_off(plan)
+
+
+def _backing_off(plan: Plan) -> bool:
+    waiting = Attempt.objects.filter(plan=plan, status=AttemptStatus.DUE, held_by__isnull=True, next_at__gt=Now())
+    return waiting.exists()
 
 
 def tell_partial_result(found: PartialResult) -> dict[str, Any]:
@@ -185,7 +190,8 @@ def _rights(plan: Plan, actor: Actor) -> Rights:
 def _begun(plan: Plan, step: Step, attempts: Sequence[Attempt], rights: Rights) -> Begun:
     started = [attempt for attempt in attempts if attempt.started_at]
     last = started[-1] if started else None
-    due = next((one for one in attempts if one.status == AttemptStatus.DUE and one.next_at > timezone.now()), None)
+    waiting = [one for one in attempts if one.status == AttemptStatus.DUE and one.held_by_id is None]
+    due = next((one for one in waiting if one.next_at > timezone.now()), None)
     states = recovery.hosts_after(step.hosts, [Tried(one.only_hosts, one.progress) for one in started])
     status = StepStatus(step.status)
     number = attempts[-1].number + 1 if attempts else 1

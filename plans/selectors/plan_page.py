@@ -13,6 +13,7 @@ from plans.models import Approval, ApprovalPolicy, Plan, Request, Revision, Step
 from plans.selectors.partial_result import PartialResult, partial_result
 from plans.selectors.policy import active_policy, approvers
 from plans.selectors.steps import STEPS_SHOWN, StepView, graph_of, views_of
+from plans.selectors.waits import behind
 from plans.words import Coverage, cover, spans_of
 
 
@@ -61,6 +62,7 @@ class PlanPage:
     may_see_request: bool
     may_see_trace: bool
     partial: PartialResult | None = None
+    behind: Plan | None = None
 
     @property
     def pending(self) -> bool:
@@ -117,7 +119,14 @@ def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanP
         may_see_request=request is not None and bool(may(actor, Action.SEE_REQUEST, request)),
         may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),
         partial=partial_result(plan, actor) if plan.stage in (Stage.FAILED, Stage.CANCELLED) else None,
+        behind=seen_behind(plan, actor),
     )
+
+
+def seen_behind(plan: Plan, actor: Actor) -> Plan | None:
+    """The plan that this one waits for, if this reader may open it."""
+    before = behind(plan)
+    return before if before is not None and may(actor, Action.SEE_PLAN, before) else None
 
 
 def current_revision(plan: Plan) -> Revision:

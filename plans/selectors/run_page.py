@@ -18,7 +18,7 @@ from plans.models import Attempt, Event, Plan, Revision, Step
 from plans.selectors.events import EventView, event_views
 from plans.selectors.output import OutputWindow, output_window
 from plans.selectors.partial_result import Begun, PartialResult, has_partial_result, partial_result
-from plans.selectors.plan_page import current_revision
+from plans.selectors.plan_page import current_revision, seen_behind
 from plans.selectors.steps import graph_of
 
 STEPS_SHOWN = 40
@@ -81,6 +81,7 @@ class RunPage:
     now_x: float | None
     ends: tuple[datetime, datetime] | None
     events: list[EventView]
+    behind: Plan | None = None
     chosen: RunStep | None = None
     attempts: tuple[Attempt, ...] = ()
     window: OutputWindow | None = None
@@ -187,6 +188,7 @@ def run_page(
         now_x=now_x,
         ends=ends,
         events=event_views(_latest_events(plan.pk))[:EVENTS_SHOWN],
+        behind=seen_behind(plan, actor),
         chosen=chosen,
         attempts=attempts,
         window=window,

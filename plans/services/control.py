@@ -112,7 +112,7 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
         summary = f"Skipped by {actor.name}: {reason}"
         lifecycle.move_step(step, to=StepStatus.SKIPPED, summary=summary, error="", finished_at=Now())
         if plan.stage == Stage.FAILED:
-            lifecycle.transition(plan, to=Stage.EXECUTING, because=f"{actor.name} skipped {key}.")
+            engine.reopen(plan, because=f"{actor.name} skipped {key}.")
         engine.release_successors(plan, step)
         engine.settle(plan)
         engine.ring()

@@ -98,7 +98,7 @@ def _retry(actor: Actor, plan_id: UUID, key: str | None, reason: str, hosts: Hos
         )
     names = ", ".join(step.key for step in steps[:5])
     if plan.stage == Stage.FAILED:
-        lifecycle.transition(plan, to=Stage.EXECUTING, because=f"{actor.name} asked for another try of {names}.")
+        engine.reopen(plan, because=f"{actor.name} asked for another try of {names}.")
     Step.objects.filter(pk__in=[step.pk for step in steps]).update(finished_at=None, error="")
     made = engine.make_due(plan, steps, because=reason or f"{actor.name} asked for another try.")
     narrowing.narrow(made, left)
@@ -133,6 +133,7 @@ def _waiting(plan: Plan, key: str) -> Attempt | None:
         step__status=StepStatus.WAITING,
         status=AttemptStatus.DUE,
         agent__isnull=True,
+        held_by__isnull=True,  # a breaker's wait is not a person's to end here
         next_at__gt=Now(),
     ).first()
 

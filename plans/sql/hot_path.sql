@@ -31,9 +31,14 @@ CREATE OR REPLACE FUNCTION chiffon_need(step plans_step) RETURNS text LANGUAGE s
     SELECT jsonb_build_array(step.tool, step.agent_type, step.work_type, coalesce(step.resources -> 'labels', '[]'))::text
 $$;
 
+CREATE OR REPLACE FUNCTION chiffon_is_aimed(step plans_step) RETURNS boolean LANGUAGE sql STABLE AS $$
+    -- Whether a step touches a host or a service: then it passes a circuit breaker before it is given an agent.
+    SELECT step.hosts <> '[]' OR step.service <> ''
+$$;
+
 CREATE OR REPLACE FUNCTION chiffon_is_plain(step plans_step) RETURNS boolean LANGUAGE sql STABLE AS $$
     -- Whether a step starts as soon as the steps before it are done, with nothing to decide in between.
-    SELECT step."when" = ''
+    SELECT step."when" = '' AND NOT chiffon_is_aimed(step)
 $$;
 
 CREATE OR REPLACE FUNCTION chiffon_started(
@@ -104,7 +109,7 @@ BEGIN
     SELECT plan_id INTO v_plan.id FROM plans_attempt WHERE id = p_attempt;
     PERFORM chiffon_hold(v_plan.id);
     SELECT * INTO v_plan FROM plans_plan WHERE id = v_plan.id;
-    IF NOT FOUND OR v_plan.stage NOT IN ('approved', 'executing') OR v_plan.cancel_reason <> '' THEN
+    IF NOT FOUND OR v_plan.stage NOT IN ('approved', 'executing') OR v_plan.cancel_reason <> '' OR v_plan.waits_since IS NOT NULL THEN
         RETURN NULL;
     END IF;
     SELECT * INTO v_attempt FROM plans_attempt
@@ -128,7 +133,7 @@ BEGIN
     UPDATE plans_step SET status = 'running', waiting_for = '', token = token + 1, started_at = coalesce(started_at, statement_timestamp())
         WHERE id = v_step.id RETURNING * INTO v_step;
     v_started := chiffon_started(p_attempt, v_attempt.number, v_step.token, v_attempt.because, v_step, v_was, v_plan, v_attempt.agent_id,
-        v_agent_name, coalesce(p_choice, jsonb_build_object('score', v_attempt.routing ->> 'score')));
+        v_agent_name, coalesce(p_choice, jsonb_build_object('score', trim_scale((v_attempt.routing ->> 'score')::numeric)::text)));
     IF NOT p_tell THEN  -- the caller tells it together with something else
         RETURN v_started.claimed || jsonb_build_object('told', v_started.told);
     END IF;
@@ -145,12 +150,15 @@ DECLARE
     v_stage text;
 BEGIN
     SELECT attempt.* INTO v_attempt FROM (
-            SELECT id FROM plans_attempt WHERE status = 'due' AND next_at <= statement_timestamp() ORDER BY priority DESC, next_at LIMIT 30
+            SELECT id FROM plans_attempt due WHERE status = 'due' AND next_at <= statement_timestamp() AND NOT EXISTS (
+                SELECT FROM plans_plan waiting WHERE waiting.id = due.plan_id AND waiting.waits_since IS NOT NULL
+            ) ORDER BY priority DESC, next_at LIMIT 30
         ) few
         JOIN plans_attempt attempt ON attempt.id = few.id
         JOIN plans_step step ON step.id = attempt.step_id
         JOIN plans_plan plan ON plan.id = attempt.plan_id
-        WHERE attempt.status = 'due' AND (attempt.agent_id IS NULL OR attempt.agent_id = p_agent) AND p_choices ? chiffon_need(step)
+        WHERE attempt.status = 'due' AND (attempt.agent_id = p_agent OR attempt.agent_id IS NULL AND NOT chiffon_is_aimed(step))
+            AND p_choices ? chiffon_need(step)
             AND plan.stage IN ('approved', 'executing') AND plan.cancel_reason = ''
         ORDER BY attempt.priority DESC, attempt.next_at LIMIT 1
         FOR NO KEY UPDATE OF attempt SKIP LOCKED;
@@ -194,6 +202,9 @@ DECLARE
 BEGIN
     SELECT plan_id, step_id INTO v_plan.id, v_step.id FROM plans_attempt WHERE id = p_attempt;
     PERFORM chiffon_hold(v_plan.id);
+    IF NOT EXISTS (SELECT FROM plans_attempt WHERE id = p_attempt AND token = p_token AND status = 'running') THEN
+        RETURN '{"lost": true}';
+    END IF;
     SELECT * INTO v_plan FROM plans_plan WHERE id = v_plan.id;
     SELECT * INTO v_step FROM plans_step WHERE id = v_step.id;
     v_counted := v_step.released;
@@ -226,7 +237,8 @@ BEGIN
     v_because := v_step.key || ' is completed.';
     IF NOT v_counted THEN
         v_outranked := EXISTS (
-            SELECT FROM plans_attempt WHERE status = 'due' AND priority > v_plan.priority AND next_at <= statement_timestamp());
+            SELECT FROM plans_attempt due WHERE status = 'due' AND priority > v_plan.priority AND next_at <= statement_timestamp()
+                AND NOT EXISTS (SELECT FROM plans_plan waiting WHERE waiting.id = due.plan_id AND waiting.waits_since IS NOT NULL));
         FOR v_after IN  -- read without a lock: what is looked at here never changes
             SELECT step.* FROM plans_dependency edge JOIN plans_step step ON step.id = edge.downstream_id
             WHERE edge.upstream_id = v_step.id ORDER BY step.id

@@ -34,6 +34,8 @@ CONTRACT = {
     ("POST", "/api/v1/agents/{name}/drain"),
     ("POST", "/api/v1/agents/{name}/maintenance"),
     ("POST", "/api/v1/agents/{name}/activate"),
+    ("GET", "/api/v1/breakers"),
+    ("POST", "/api/v1/breakers/{id}/reset"),
     ("GET", "/api/v1/tools"),
     ("GET", "/api/v1/playbooks"),
     ("POST", "/api/v1/playbooks/refresh"),

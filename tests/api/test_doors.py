@@ -46,6 +46,8 @@ MATRIX = {
     "drain_agent": (MANAGES, "agents:manage"),
     "set_maintenance": (MANAGES, "agents:manage"),
     "activate_agent": (MANAGES, "agents:manage"),
+    "list_breakers": (EVERYONE, "plans:read"),
+    "reset_breaker": (MANAGES, "agents:manage"),
     "list_tools": (EVERYONE, "plans:read"),
     "list_playbooks": (EVERYONE, "plans:read"),
     "get_playbook": (EVERYONE, "plans:read"),
@@ -71,7 +73,7 @@ def operations():
 @pytest.fixture
 def world(requester):
     """One of everything, and how each operation is called on it."""
-    from agents.models import Playbook, PlaybookRepository
+    from agents.models import Breaker, Playbook, PlaybookRepository
     from plans.models import Attempt, Request, Session
 
     plan = factories.make_plan(requester)
@@ -88,6 +90,7 @@ def world(requester):
         "requests": request.pk,
         "attempts": attempt.pk,
         "playbooks": playbook.pk,
+        "breakers": Breaker.objects.create(tool="diagnostic.fail", target="host:atlas").pk,
         "task": step.pk,
         "agent": agent.name,
         "key": step.key,
@@ -100,6 +103,7 @@ def world(requester):
         "reject_plan": {"reason": "Not today"},
         "cancel_plan": {"reason": "Not today"},
         "skip_step": {"reason": "Not today"},
+        "reset_breaker": {"reason": "Mended"},
         "chat": {"message": "Deploy Kuma"},
         "chat_approve": {"plan_id": str(plan.pk), "digest": digest},
     }

@@ -7,12 +7,12 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 
-from agents.models import Agent, Job, Offering, Playbook, PlaybookRepository
+from agents.models import Agent, Breaker, Job, Offering, Playbook, PlaybookRepository
 from audit import trail
 from audit.authority import Role
 from audit.context import Actor, acting
 from audit.ids import uuid7
-from plans.models import Approval, ApprovalPolicy, Attempt, Message, Plan, Request, Revision, Session, Step
+from plans.models import Approval, ApprovalPolicy, Attempt, Message, Plan, Request, Revision, Session, Step, TargetLock
 from tests.factories import make_user
 
 DIGEST = "7f3ac91e" + "0" * 48 + "12abe6d0"
@@ -82,6 +82,8 @@ def make_story(requester: User, approver: User, text: str = "Deploy Kuma Uptime 
     Offering.objects.get_or_create(playbook=playbook, key="deploy", verb="deploy", title="Deploy Kuma")
     agent, _ = Agent.objects.get_or_create(name="forge-01", defaults={"type": "infra", "status": "ready"})
     Job.objects.create(kind="audit.commit_tasks", trace_id=plan.trace_id)
+    Breaker.objects.get_or_create(tool="ansible.playbook", target="host:atlas")
+    TargetLock.objects.get_or_create(target="host:atlas", defaults={"plan": plan})
     revision = Revision.objects.create(plan=plan, number=1, digest=DIGEST, repository=repository, commit="a" * 40)
     policy, _ = ApprovalPolicy.objects.get_or_create(name="usual", version=1, defaults={"active": False})
     approval = Approval.objects.create(

@@ -32,16 +32,21 @@ def pages(demo, chromium):
     waiting = demo.written(echo, {**echo, "key": "again", "depends_on": ["say"]}, goal="Say it twice")
     fail = {"key": "fail", "tool": "diagnostic.fail", "input": {"times": 9, "transient": False}}
     failed = demo.ended(demo.approved(demo.written(fail, {**echo, "depends_on": ["fail"]}, goal="Fail")))
-    sleep = {"key": "sleep", "tool": "diagnostic.sleep", "input": {"seconds": 240}}
+    sleep = {"key": "sleep", "tool": "diagnostic.sleep", "input": {"seconds": 240, "target": "atlas"}}
     running = demo.approved(demo.written(sleep, goal="Take a while"))
     slowly = {"attempts": 3, "first_wait_seconds": 900, "longest_wait_seconds": 900}
     flaky = {"key": "flaky", "tool": "diagnostic.fail", "retry": slowly}
     again = demo.approved(demo.written(flaky, {**echo, "depends_on": ["flaky"]}, goal="Be flaky"))
-    cancelled = demo.approved(demo.written(echo, {**sleep, "depends_on": ["say"]}, goal="Stop half way"))
+    cancelled = demo.approved(
+        demo.written(echo, {**sleep, "input": {"seconds": 240}, "depends_on": ["say"]}, goal="Stop half way")
+    )
     demo.until(lambda: demo.plan(cancelled["id"])["steps"][1]["status"] == "running")
     demo.requester.post(f"/plans/{cancelled['id']}/cancel", reason="Enough of it")
     demo.ended(cancelled)
     demo.until(lambda: demo.plan(again["id"])["steps"][0]["status"] == "waiting")
+    behind = demo.approved(demo.written({**sleep, "key": "nap"}, goal="Take a while afterwards"))
+    no_luck = {"tool": "diagnostic.fail", "input": {"target": "boreas", "times": 9}, "retry": {"strategy": "none"}}
+    demo.ended(demo.approved(demo.written(*({**no_luck, "key": f"f{n}"} for n in range(5)), goal="Open a breaker")))
     completed = demo.ended(demo.approved(demo.written(echo, goal="Say it")))
     task = completed["steps"][0]["task_id"]
     demo.until(lambda: demo.auditor.get(f"/audit/tasks/{task}").get("commit"))
@@ -74,6 +79,8 @@ def pages(demo, chromium):
         "pause": ("requester", f"/plans/{running['number']}/pause/"),
         "cancel": ("requester", f"/plans/{running['number']}/cancel/"),
         "run, running": ("requester", f"/plans/{running['number']}/run/"),
+        "plan, behind another": ("approver", f"/plans/{behind['number']}/"),
+        "run, behind another": ("approver", f"/plans/{behind['number']}/run/"),
         "run, completed": ("requester", f"/plans/{completed['number']}/run/"),
         "agents": ("admin", "/agents/"),
         "agent": ("admin", "/agents/forge-01/"),

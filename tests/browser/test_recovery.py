@@ -11,7 +11,9 @@ SLOWLY = {"attempts": 3, "first_wait_seconds": 600, "longest_wait_seconds": 600}
 
 def seconds(text):
     """What a countdown shows, in seconds."""
-    minutes, rest = re.fullmatch(r"in (?:(\d+) min ?)?(?:(\d+) s)?", text).groups()
+    found = re.fullmatch(r"in (?:(\d+) min ?)?(?:(\d+) s)?", text)
+    assert found, text
+    minutes, rest = found.groups()
     return 60 * int(minutes or 0) + int(rest or 0)
 
 

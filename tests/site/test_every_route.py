@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from agents.models import Playbook, PlaybookRepository
+from agents.models import Breaker, Playbook, PlaybookRepository
 from audit.authority import Role
 from audit.models import DecisionRecord
 from plans.models import Request, Session
@@ -39,6 +39,7 @@ PAGES = {
     "theme/": (405, 405, 405, 405, 405),
     "agents/": (200, 200, 200, 200, 200),
     "agents/<slug:name>/": (200, 200, 200, 200, 200),
+    "breakers/<uuid:breaker_id>/reset/": (405, 405, 405, 405, 405),
     "playbooks/": (200, 200, 200, 200, 200),
     "playbooks/refresh/": (405, 405, 405, 405, 405),
     "playbooks/<uuid:playbook_id>/": (200, 200, 200, 200, 200),
@@ -62,6 +63,7 @@ ACTS = {
     "plans/<number:number>/steps/<str:key>/skip/": (False, True, False, False, False),
     "policy/": (False, False, False, False, True),
     "agents/<slug:name>/": (False, False, False, True, True),
+    "breakers/<uuid:breaker_id>/reset/": (False, False, False, True, True),
     "playbooks/refresh/": (False, False, False, True, True),
 }
 
@@ -93,6 +95,7 @@ def address(requester, approver):
         "<number:number>": plan.number,
         "<str:key>": step.key,
         "<slug:name>": factories.make_agent().name,
+        "<uuid:breaker_id>": Breaker.objects.create(tool="diagnostic.fail", target="host:atlas").pk,
         "<uuid:playbook_id>": Playbook.objects.create(repository=repository, path="a.yml").pk,
         "<uuid:trace_id>": plan.trace_id,
         "<int:sequence>": record.sequence,

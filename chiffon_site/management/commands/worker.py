@@ -1,5 +1,6 @@
 """`manage.py worker`: the Celery worker that does background jobs."""
 
+import os
 import sys
 from typing import Any
 
@@ -22,4 +23,5 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, slots: int, **_options: Any) -> None:
         """Run until SIGTERM or SIGINT."""
+        os.nice(5)  # chores are for when nobody's step wants the processor
         sys.exit(consume(app, queue=JOB_QUEUE, name="jobs", slots=slots))

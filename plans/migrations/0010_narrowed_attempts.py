@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("agents", "0002_repository_origin"),
-        ("plans", "0008_tasks_not_in_git_yet"),
+        ("plans", "0009_locks_between_plans"),
     ]
 
     operations = [

@@ -1,0 +1,294 @@
+"""An agent goes on by itself: what the short way writes is what the long way would have written."""
+
+import functools
+import json
+
+import pytest
+import rfc8785
+from django.db import OperationalError, connection
+
+from agents.models import Agent
+from audit.context import Actor
+from audit.models import DecisionRecord
+from audit.proof import check_record
+from plans import services
+from plans.execution import attempt, finish, fleet, hot_path
+from plans.execution.claims import Claimed
+from plans.execution.task_file import unwritten
+from plans.live import events_after
+from plans.models import Attempt, Plan, Step, events_of
+from tests import factories
+from tests.engine import Engine, claim, stage, statuses, together, tries
+from tests.factories import step
+from tests.plans.approval.test_tampering import as_owner_without_triggers
+
+pytestmark = [pytest.mark.django_db, pytest.mark.e2e_03]
+LONG = 60.0
+
+
+def chain(count, **more):
+    return [step(f"s{n}", depends_on=[f"s{n - 1}"] if n else [], **more) for n in range(count)]
+
+
+@pytest.fixture
+def persistent():
+    """An engine whose agents go on by themselves."""
+    return Engine(go_on_for=LONG)
+
+
+def test_a_chain_is_one_message(approved, persistent):
+    plan = approved(*chain(6))
+    assert persistent.step() == 1
+    assert len(persistent.sent) == 1
+    assert stage(plan) == "completed"
+    assert Plan.objects.get(pk=plan.pk).stage_reason == "All 6 steps are done."
+    assert [tries(plan, f"s{n}") for n in range(6)] == [[(1, "completed")]] * 6
+    assert set(Step.objects.filter(plan=plan).values_list("token", flat=True)) == {1}
+
+
+def test_steps_side_by_side_are_taken_one_after_the_other_by_who_has_a_slot(requester, approver, persistent):
+    factories.make_agent("infra-1", slots=1)
+    plan = factories.approve(factories.make_plan(requester, [step(f"s{n}") for n in range(40)]), approver)
+    assert persistent.step() == 1
+    assert stage(plan) == "completed"
+    assert Attempt.objects.filter(plan=plan, status="completed").count() == 40
+
+
+def test_when_one_plan_is_done_the_agent_begins_the_next(requester, approver, persistent):
+    factories.make_agent("infra-1", slots=1)
+    plans = [factories.approve(factories.make_plan(requester, chain(3)), approver) for _ in range(3)]
+    assert persistent.step() == 1
+    assert [stage(plan) for plan in plans] == ["completed"] * 3
+
+
+def test_the_more_important_plan_goes_before_the_next_step(requester, approver, persistent):
+    factories.make_agent("infra-1", slots=1)
+    plain, urgent = (factories.make_plan(requester, chain(3)) for _ in range(2))
+    Plan.objects.filter(pk=urgent.pk).update(priority=5)
+    factories.approve(plain, approver)
+    (pk, token, _) = persistent.dispatch()[0]
+    factories.approve(urgent, approver)
+    attempt.run(pk, token=token, go_on_for=LONG)
+    began = Attempt.objects.filter(plan__in=[plain, urgent]).order_by("started_at").values_list("plan", flat=True)
+    assert list(began) == [plain.pk, urgent.pk, urgent.pk, urgent.pk, plain.pk, plain.pk]
+
+
+def test_after_its_time_others_have_a_turn(approved, engine):
+    plan = approved(*chain(3))
+    assert engine.step() == 1
+    assert statuses(plan) == {"s0": "completed", "s1": "waiting", "s2": "waiting"}
+    assert tries(plan, "s1") == [(1, "due")]
+    assert engine.step() == 1
+
+
+def test_an_agent_that_drains_takes_nothing_more(approved, persistent, agent):
+    plan = approved(*chain(3))
+    (pk, token, _) = persistent.dispatch()[0]
+    Agent.objects.filter(pk=agent.pk).update(status="draining")
+    attempt.run(pk, token=token, go_on_for=LONG)
+    assert statuses(plan) == {"s0": "completed", "s1": "waiting", "s2": "waiting"}
+
+
+def test_a_step_that_another_type_of_agent_has_to_do_is_left_to_it(requester, approver, persistent):
+    factories.make_agent("infra-1", labels=[])
+    steps = [step("a"), step("b", depends_on=["a"], resources={"labels": ["gpu"]})]
+    plan = factories.approve(factories.make_plan(requester, steps), approver)
+    assert persistent.step() == 1
+    assert statuses(plan) == {"a": "completed", "b": "waiting"}
+    factories.make_agent("infra-2", labels=["gpu"])
+    persistent.run()
+    assert [str(one.agent) for one in Attempt.objects.filter(plan=plan).order_by("started_at")] == [
+        "infra-1",
+        "infra-2",
+    ]
+
+
+def test_each_choice_is_the_routers_and_is_kept_with_every_candidate(requester, approver, persistent):
+    for name in ("infra-1", "infra-2", "infra-3"):
+        factories.make_agent(name)
+    plan = factories.approve(factories.make_plan(requester, chain(3)), approver)
+    persistent.run()
+    last = Attempt.objects.get(plan=plan, step__key="s2")
+    assert last.routing["policy"] == "continuation"
+    assert last.routing["chosen"] == str(last.agent)
+    assert (last.routing["candidate_count"], len(last.routing["candidates"])) == (3, 3)
+    assert all(
+        set(one["factors"]) == {"success", "context", "specialisation", "load"} for one in last.routing["candidates"]
+    )
+    record = DecisionRecord.objects.get(type="attempt.started", subject_id=str(last.pk))
+    assert {one["agent"] for one in record.alternatives} == {"infra-1", "infra-2", "infra-3"} - {str(last.agent)}
+    assert record.metadata["score"] == last.routing["score"]
+
+
+def test_records_that_the_database_writes_are_canonical_and_prove_themselves(approved, persistent):
+    plan = approved(*chain(4))
+    persistent.run()
+    records = DecisionRecord.objects.filter(plan_id=plan.pk)
+    assert records.filter(type="attempt.started").count() == records.filter(type="attempt.completed").count() == 4
+    for record in records:
+        assert rfc8785.dumps(json.loads(record.canonical)).decode() == record.canonical
+        assert check_record(record)
+
+
+@pytest.mark.parametrize(
+    "service", ['a "quoted" one', "back\\slash", "tab\tand\nline", "ünïcode 🧶", "\x07bell\x1f", "\x7f"]
+)
+def test_what_json_escapes_is_escaped_in_the_canonical_way(approved, persistent, service):
+    plan = approved(*chain(2))
+    Step.objects.filter(plan=plan).update(service=service)
+    persistent.run()
+    for record in DecisionRecord.objects.filter(plan_id=plan.pk, type__startswith="attempt."):
+        assert rfc8785.dumps(json.loads(record.canonical)).decode() == record.canonical
+        assert record.content["service"] == service
+        assert check_record(record)
+
+
+def test_the_short_and_the_long_way_tell_the_same(approved, persistent, monkeypatch):
+    short = approved(*chain(3))
+    persistent.run()
+
+    def undecided(*_, **__):
+        raise hot_path.NeedsDecision
+
+    monkeypatch.setattr(hot_path, "finish", undecided)
+    long = approved(*chain(3))
+    persistent.run()
+    for key in ("s0", "s1", "s2"):
+        told = [
+            [(event.type, event.data) for event in events_of(plan.pk) if event.step_key == key]
+            for plan in (short, long)
+        ]
+        assert [kind for kind, _ in told[0] if kind != "step_changed"] == [
+            kind for kind, _ in told[1] if kind != "step_changed"
+        ]
+        last = [[data["now"] for kind, data in of_plan if kind == "step_changed"][-2:] for of_plan in told]
+        assert last == [["running", "completed"]] * 2
+        facts = ("status", "output", "summary", "error", "unmet", "token", "attempts_made")
+        assert len({json.dumps(Step.objects.values(*facts).get(plan=plan, key=key)) for plan in (short, long)}) == 1
+    assert {unwritten().filter(plan=plan).count() for plan in (short, long)} == {3}
+
+
+def test_a_reader_that_stops_anywhere_gets_each_event_once_and_in_order(
+    transactional_db, requester, approver, agent, persistent
+):
+    plan = factories.approve(factories.make_plan(requester, chain(4)), approver)
+    persistent.run()
+    whole = events_after(plan.pk, None, limit=500).events
+    assert [item["type"] for item in whole if item["type"] != "output"] == [event.type for event in events_of(plan.pk)]
+    assert any(event.earlier for event in events_of(plan.pk))
+    for each in (1, 2, 3, 7):
+        seen, cursor = [], None
+        while batch := events_after(plan.pk, cursor, limit=each):
+            seen += batch.events
+            cursor = batch.cursor
+            if not batch.events:
+                break
+        assert seen == whole
+    for place, event in enumerate(whole):
+        assert events_after(plan.pk, event["cursor"], limit=500).events == whole[place + 1 :]
+
+
+def test_a_condition_on_the_next_step_takes_the_long_way(approved, persistent):
+    plan = approved(
+        step("a", input={"value": 3}),
+        step("b", depends_on=["a"], when="steps.a.output.value > 5"),
+        step("c", depends_on=["b"]),
+    )
+    persistent.run()
+    assert statuses(plan) == {"a": "completed", "b": "skipped", "c": "completed"}
+
+
+def test_a_step_that_was_changed_behind_its_approval_is_refused_after_the_claim(approved, persistent):
+    plan = approved(*chain(3))
+    # As if it had begun before, so that nothing is compared when it begins.
+    Plan.objects.filter(pk=plan.pk).update(stage="executing")
+    with as_owner_without_triggers() as cursor:
+        cursor.execute("UPDATE plans_step SET input = '{\"value\": 666}' WHERE plan_id = %s AND key = 's2'", [plan.pk])
+    persistent.run()
+    assert statuses(plan) == {"s0": "completed", "s1": "completed", "s2": "failed"}
+    assert stage(plan) == "failed"
+    assert Step.objects.get(plan=plan, key="s2").error == "Step s2 is not what was approved: it was changed afterwards."
+    assert "tool_executing" not in {event.type for event in events_of(plan.pk) if event.step_key == "s2"}
+    assert DecisionRecord.objects.filter(plan_id=plan.pk, type="plan.start_refused").count() == 1
+
+
+def test_a_cancel_and_an_agent_that_goes_on_leave_one_end(transactional_db, requester, approver, agent):
+    who = Actor.person(approver)
+    for _ in range(12):
+        plan = factories.approve(factories.make_plan(requester, chain(6)), approver)
+        (pk, token, _) = Engine().dispatch()[0]
+        run = functools.partial(attempt.run, pk, token=token, go_on_for=LONG)
+        answers = together(run, functools.partial(services.cancel_plan, actor=who, plan_id=plan.pk, reason="stop"))
+        assert not isinstance(answers[0], Exception), answers
+        ended = stage(plan)
+        assert ended in ("cancelled", "completed")
+        assert not Attempt.objects.filter(plan=plan, status__in=["due", "sent", "running"]).exists()
+        begun = Attempt.objects.filter(plan=plan, started_at__isnull=False).count()
+        assert begun == 6 if ended == "completed" else begun <= 6
+        if ended == "cancelled":
+            assert set(statuses(plan).values()) <= {"completed", "cancelled"}
+
+
+def test_many_agents_on_one_plan_do_each_step_once(transactional_db, requester, approver):
+    for name in ("infra-1", "infra-2", "infra-3", "infra-4"):
+        factories.make_agent(name, slots=2)
+    ends = [step(f"s{n}") for n in range(60)]
+    plan = factories.approve(
+        factories.make_plan(requester, [*ends, step("last", depends_on=[f"s{n}" for n in range(60)])]), approver
+    )
+    messages = Engine().dispatch()
+    together(*(functools.partial(attempt.run, pk, token=token, go_on_for=LONG) for pk, token, _ in messages))
+    Engine(go_on_for=LONG).run()
+    assert stage(plan) == "completed"
+    assert (
+        Attempt.objects.filter(plan=plan).count() == Attempt.objects.filter(plan=plan, status="completed").count() == 61
+    )
+    assert Step.objects.get(plan=plan, key="last").unmet == 0
+
+
+def test_an_answer_that_was_lost_with_its_connection_loses_no_step(approved, engine, agent):
+    plan = approved(*chain(3))
+    (pk, token, _) = engine.dispatch()[0]
+    held = claim(pk, token)
+    choices = fleet.continuing(held.agent, {held.need})
+    ending = hot_path.Ending("done", {}, {}, {}, [], 0, "", [])
+    ended = hot_path.finish(held, ending, choices)  # and nobody hears of it
+    assert ended is not None
+    assert isinstance(ended.next, Claimed)
+    assert hot_path.finish(held, ending, choices) is None
+    assert finish.never_began(held.attempt_id)
+    assert tries(plan, "s1") == [(1, "interrupted"), (2, "due")]
+    assert not finish.never_began(held.attempt_id)
+    engine.run()
+    assert stage(plan) == "completed"
+
+
+def test_the_end_of_a_step_is_recorded_once_also_if_the_database_was_away(approved, persistent, monkeypatch):
+    plan = approved(*chain(3))
+    real, calls = hot_path.finish, []
+
+    def cut_off_once(*args):
+        calls.append(real(*args))
+        if len(calls) == 1:
+            raise OperationalError("the server closed the connection")
+        return calls[-1]
+
+    monkeypatch.setattr(hot_path, "finish", cut_off_once)
+    monkeypatch.setattr(connection, "close", lambda: None)
+    monkeypatch.setattr("plans.execution.attempt._PAUSE_BEFORE_NEXT_TRY", 0)
+    persistent.run()
+    assert stage(plan) == "completed"
+    assert tries(plan, "s0") == [(1, "completed")]
+    assert tries(plan, "s1") == [(1, "interrupted"), (2, "completed")]
+
+
+def test_a_late_end_of_a_lost_lease_changes_nothing(approved, engine):
+    plan = approved(*chain(2))
+    (pk, token, _) = engine.dispatch()[0]
+    zombie = claim(pk, token)
+    engine.forget_beats()
+    engine.sweep()
+    ending = hot_path.Ending("late", {}, {}, {}, [], 0, "", [])
+    assert hot_path.finish(zombie, ending, {}) is None
+    assert tries(plan, "s0") == [(1, "interrupted"), (2, "due")]
+    assert DecisionRecord.objects.filter(type="attempt.completed").count() == 0
