@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from agents.models import Agent, Breaker, Job, Offering, Playbook, PlaybookRepository
+from agents.models import Agent, Breaker, Job, Offering, Playbook, PlaybookRepository, ToolRecord
 from audit.admin_base import ReadingRoom, list_url, row_url
 from audit.links import page
 
@@ -104,4 +104,19 @@ class BreakerAdmin(ReadingRoom):
             ("Tries that wait for it", list_url("plans_attempt", held_by__id__exact=obj.pk, status__exact="due")),
             ("Its records", list_url("audit_decisionrecord", subject_id__exact=obj.pk)),
             ("Its page", page("agents:list")),
+        ]
+
+
+@admin.register(ToolRecord)
+class ToolRecordAdmin(ReadingRoom):
+    """How tools fared, version by version."""
+
+    list_display = ("name", "version", "calls", "succeeded", "from_cache", "last_called_at", "measured_at")
+    words = ("name", "version")
+
+    def links(self, obj: ToolRecord) -> list[tuple[str, str]]:
+        """Its steps, its page."""
+        return [
+            ("Its steps", list_url("plans_step", tool__exact=obj.name)),
+            ("Its page", page("agents:tool", obj.name)),
         ]

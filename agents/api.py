@@ -10,10 +10,9 @@ from django.http import HttpRequest
 from ninja import Path, Query, Router, Schema
 from pydantic import Field
 
-from agents import services
+from agents import documentation, services
 from agents.enums import AgentStatus
 from agents.models import Agent, Playbook
-from agents.tools.registry import all_tools, describe
 from audit.authority import Action
 from audit.http import USUAL_PAGE, Given, Limit, Time, Told, allow, caller, missing
 
@@ -103,16 +102,39 @@ class CapacitiesTold(Told):
     agents: list[CapacityTold]
 
 
+class ReliabilityTold(Told):
+    """How a tool fared in the attempts of late. Cancelled attempts and answers from the cache are no calls."""
+
+    calls: int
+    succeeded: int
+    success_rate: float | None = Field(description="From 0 to 1; null: not known, because nothing was called.")
+    from_cache: int
+    median_seconds: float | None
+    last_called_at: Time | None
+    measured_at: Time | None
+
+
 class ToolTold(Told):
-    """What an agent can use. `parameters` is a JSON Schema."""
+    """What an agent can use. `parameters` and `result` are JSON Schemas."""
 
     name: str
     version: str
     description: str
+    source: str = Field(description="Chiffon, or the installed package that brings it.")
     work_type: str
     agent_types: list[str] = Field(description="Empty: agents of any type offer it.")
     idempotent: bool
+    cost: str = Field(description="Of one call, as a decimal number.")
+    cacheable: bool
+    cache_seconds: int
+    cache_scope: str = Field(description="shared, user, or empty if it is not cacheable.")
+    quick: bool = Field(description="Whether it ends within milliseconds.")
+    parallel_limit: int | None = Field(description="How many calls may run at once; null: no limit of its own.")
     parameters: dict[str, Any]
+    result: dict[str, Any]
+    example: dict[str, Any] = Field(description="An input that it takes.")
+    agents: list[str] = Field(description="The agents that offer it.")
+    reliability: ReliabilityTold
 
 
 class ToolsTold(Told):
@@ -248,9 +270,9 @@ def activate_agent(request: HttpRequest, name: Path[str], body: ReasonGiven = Re
 
 @tools.get("", response=ToolsTold, operation_id="list_tools", summary="Tools by name")
 def list_tools(request: HttpRequest) -> dict[str, Any]:
-    """What a step can use, with its parameters."""
+    """What a step can use: parameters, result, cost, caching, how reliable it has been, and who offers it."""
     allow(Action.SEE_AGENTS)
-    return {"items": [describe(tool) for tool in all_tools()], "next": None}
+    return {"items": [facts.to_json() for facts in documentation.tool_list().tools], "next": None}
 
 
 @playbooks.get("", response=PlaybooksTold, operation_id="list_playbooks", summary="Playbooks by path")

@@ -8,6 +8,7 @@ AgentsError
 ├── NoSuchBreaker         404
 ├── ReasonMissing         422: a person must say why
 ├── BreakerUnreachable    503: Redis, which keeps the breakers, does not answer now
+├── NoSuchTool            404
 └── RepositoryUnreadable  409: the playbook repository can not be read now
 """
 
@@ -48,6 +49,13 @@ class IllegalAgentMove(AgentsError):
 
 class NoSuchPlaybook(AgentsError):
     """The catalogue has no such playbook."""
+
+    code = "not_found"
+    status = 404
+
+
+class NoSuchTool(AgentsError):
+    """No tool of that name is installed, or it is turned off."""
 
     code = "not_found"
     status = 404

@@ -209,3 +209,35 @@ class Breaker(models.Model):
     def may_be_probed(self) -> bool:
         """Whether it has been open long enough: the next try is let through."""
         return self.until is not None and self.until <= timezone.now()
+
+
+class ToolRecord(models.Model):
+    """How one version of a tool fared in the last attempts. Figures are measured now and then, not kept up to date."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=64)
+    version = models.CharField(max_length=32)
+    seen_at = models.DateTimeField(db_default=Now(), help_text="Calls from here on are those of this version.")
+    calls = models.PositiveIntegerField(default=0, help_text="Attempts that ended, without cancelled and cached ones.")
+    succeeded = models.PositiveIntegerField(default=0)
+    from_cache = models.PositiveIntegerField(default=0, help_text="Answered from the cache instead of by a call.")
+    median_seconds = models.FloatField(null=True, help_text="Of the calls that succeeded.")
+    last_called_at = models.DateTimeField(null=True)
+    measured_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "-seen_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(name="one_record_per_tool_and_version", fields=["name", "version"]),
+            models.CheckConstraint(
+                name="a_tool_succeeds_at_most_as_often_as_it_is_called", condition=Q(succeeded__lte=F("calls"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+    @property
+    def success_rate(self) -> float | None:
+        """From 0 to 1; None if nothing was called, because then it is not known."""
+        return self.succeeded / self.calls if self.calls else None

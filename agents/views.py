@@ -12,9 +12,9 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from agents import pages, services
+from agents import documentation, pages, services
 from agents.enums import AgentStatus, BreakerState
-from agents.errors import AgentsError, NoSuchAgent, NoSuchBreaker, NoSuchPlaybook
+from agents.errors import AgentsError, NoSuchAgent, NoSuchBreaker, NoSuchPlaybook, NoSuchTool
 from agents.models import Agent
 from audit.authority import Action, check, may
 from audit.context import Actor
@@ -99,6 +99,23 @@ def agent(request: HttpRequest, name: str) -> HttpResponse:
         "can_activate": status in (AgentStatus.DRAINING, AgentStatus.MAINTENANCE),
     }
     return _page(request, "agents/agent.html", "agents", context, status=refusal["status"] if refusal else 200)
+
+
+@require_safe
+def tools(request: HttpRequest) -> HttpResponse:
+    """What steps can use, how it fared, and which third-party tools are left out."""
+    check(Actor.person(request.user), Action.SEE_AGENTS)
+    return _page(request, "agents/tools.html", "tools", {"list": documentation.tool_list()})
+
+
+@require_safe
+def tool(request: HttpRequest, name: str) -> HttpResponse:
+    """The documentation of one tool."""
+    check(Actor.person(request.user), Action.SEE_AGENTS)
+    found = documentation.tool_page(name)
+    if found is None:
+        raise NoSuchTool("No tool of that name is installed.")
+    return _page(request, "agents/tool.html", "tools", {"shown": found})
 
 
 @require_safe

@@ -13,13 +13,16 @@ from django.db import transaction
 from agents import jobs, services
 from agents.errors import RepositoryUnreadable
 from agents.models import Job, PlaybookRepository
+from agents.tools import reliability
 from audit import partitions
 from audit.context import SYSTEM
+from plans import selectors
 from plans.conf import COMMIT_TASKS
 from plans.execution.task_file import commit_finished_tasks
 
 RECURRING: Mapping[str, timedelta] = {
     "agents.refresh_playbooks": timedelta(minutes=15),
+    "agents.measure_tools": timedelta(minutes=5),
     "audit.make_partitions": timedelta(days=1),
 }
 
@@ -31,6 +34,12 @@ def refresh_playbooks(_payload: Mapping[str, Any]) -> dict[str, Any]:
         return {"commit": services.refresh_playbooks(actor=SYSTEM).commit}
     except RepositoryUnreadable as error:
         return {"problem": error.sentence}
+
+
+@jobs.handler("agents.measure_tools")
+def measure_tools(_payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure how the tools fared of late, for their pages."""
+    return {"called": reliability.note(selectors.tool_calls(reliability.since()))}
 
 
 @jobs.handler("audit.make_partitions")

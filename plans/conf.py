@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from agents.conf import LARGEST_RESULT
+
 LEASE_SECONDS: Final = 30  # a holder that is silent this long has lost its attempt
 BEAT_SECONDS: Final = 8  # three beats fit into a lease, one may be lost
 UNCLAIMED_SECONDS: Final = 10  # a message nobody took is sent again, to another agent if there is one
@@ -16,7 +18,7 @@ LINES_PER_FLUSH: Final = 200
 FLUSH_SECONDS: Final = 0.08
 KEEP_SECONDS: Final = 1.0  # how often a running attempt's checkpoint is stored
 LONGEST_TEXT: Final = 4_000  # characters of a request
-LONGEST_OUTPUT: Final = 256 * 1024  # bytes of a step's result kept in the database
+LONGEST_OUTPUT: Final = LARGEST_RESULT  # bytes of a step's result kept in the database
 LONGEST_TIMEOUT: Final = 24 * 3600
 MOST_STEPS: Final = 1_000
 MOST_ATTEMPTS: Final = 10

@@ -171,6 +171,8 @@ def every_page(demo: Demo, folder: Path) -> None:
         "admin": [
             ("agents", "/agents/"),
             ("agent", "/agents/forge-01/"),
+            ("tools", "/tools/"),
+            ("tool", "/tools/ansible.playbook/"),
             ("playbooks", "/playbooks/"),
             ("playbook", playbook),
             ("tokens", "/accounts/tokens/"),

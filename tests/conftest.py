@@ -72,6 +72,19 @@ def checkout() -> Path:
 
 
 @pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """A folder of the path that packages with tools can be installed into."""
+    from tests.packages import Packages  # as below
+
+    folder = tmp_path / "installed"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    made = Packages(folder)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
 def requester(db):
     """A person who asks for work."""
     return _person("requester", Role.REQUESTER)

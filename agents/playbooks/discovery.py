@@ -93,6 +93,29 @@ def scan(root: Path) -> ScanResult:
     return ScanResult(tuple(_with_undo(playbooks)), tuple(problems))
 
 
+def read_one(root: Path, name: str) -> PlaybookFile | None:
+    """One playbook of a folder as `scan` reads it, but for what only its neighbours tell: what undoes it.
+
+    None if the file is not there, leads out of the folder, or is no playbook. Never raises for what it holds.
+    """
+    root = root.resolve()
+    path = root / name
+    try:
+        if "\0" in name or not path.resolve().is_relative_to(root) or not path.is_file():
+            return None
+    except OSError:  # a name that no file can have
+        return None
+    try:
+        found = _read_playbook(path, name, PlayReader(root))
+    except OSError as error:
+        return _broken(name, f"The file cannot be read: {error.strerror or error}.")
+    except UnreadableYaml as error:
+        return _broken(name, error.sentence)
+    except RecursionError:
+        return _broken(name, "The file is nested too deeply to be understood.")
+    return found[0] if found else None
+
+
 def _files(root: Path, problems: list[ScanProblem]) -> Iterator[Path]:
     for folder, subfolders, names in os.walk(root, followlinks=False):
         here = Path(folder)

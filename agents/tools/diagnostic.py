@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from agents.protocol import FailureMode, Outcome, ResourcesUsed, WorkRequest, WorkResult
-from agents.tools.base import Tool, ToolContext
+from agents.tools.base import BaseTool, Tool, ToolContext, ToolInput, ToolOutput
 
 _PAUSE: Final = 0.1  # seconds between two looks at whether to stop
 _STOPPED: Final = WorkResult(Outcome.CANCELLED, summary="Stopped when asked to.")
 
 
-class _Input(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+class _Diagnostic(BaseTool):
+    """What the diagnostic tools have in common. None is cached: who tries an agent wants it to be tried."""
 
-
-class _Aimed(_Input):
-    target: str = Field(
-        default="",
-        pattern=r"^([a-z0-9][a-z0-9._-]{0,62})?$",
-        description="A host that it pretends to work on, for trying locks and circuit breakers.",
-    )
-
-
-class _Diagnostic:
-    """What the diagnostic tools have in common."""
-
-    version: ClassVar[str] = "1"
     work_type: ClassVar[str] = "diagnostic"
-    agent_types: ClassVar[frozenset[str]] = frozenset()
     idempotent: ClassVar[bool] = True
     quick: ClassVar[bool] = True  # ends in milliseconds, so that its events can be told together
 
@@ -51,8 +38,20 @@ def _done(started: float, output: dict[str, Any], summary: str) -> WorkResult:
     return WorkResult(Outcome.COMPLETED, output=output, summary=summary, resources=ResourcesUsed(wall_seconds=wall))
 
 
+class _Aimed(ToolInput):
+    target: str = Field(
+        default="",
+        pattern=r"^([a-z0-9][a-z0-9._-]{0,62})?$",
+        description="A host that it pretends to work on, for trying locks and circuit breakers.",
+    )
+
+
 class NoopInput(_Aimed):
     """Nothing is needed."""
+
+
+class NoopOutput(ToolOutput):
+    """Nothing comes back."""
 
 
 class Noop(_Diagnostic):
@@ -61,16 +60,24 @@ class Noop(_Diagnostic):
     name: ClassVar[str] = "diagnostic.noop"
     description: ClassVar[str] = "Does nothing, successfully: for trying a policy or an agent."
     input_model: ClassVar[type[BaseModel]] = NoopInput
+    output_model: ClassVar[type[BaseModel]] = NoopOutput
+    quick: ClassVar[bool] = True
 
     def run(self, request: WorkRequest, context: ToolContext) -> WorkResult:
         """Answer at once."""
         return _done(time.monotonic(), {}, "Did nothing, as asked.")
 
 
-class EchoInput(_Input):
+class EchoInput(ToolInput):
     """What to say."""
 
     value: Any = Field(description="Any JSON value; it comes back as the output.")
+
+
+class EchoOutput(ToolOutput):
+    """What was said."""
+
+    value: Any = Field(description="The value it was given.")
 
 
 class Echo(_Diagnostic):
@@ -79,6 +86,9 @@ class Echo(_Diagnostic):
     name: ClassVar[str] = "diagnostic.echo"
     description: ClassVar[str] = "Answers the value it was given, and says it as one line of output."
     input_model: ClassVar[type[BaseModel]] = EchoInput
+    output_model: ClassVar[type[BaseModel]] = EchoOutput
+    example: ClassVar[Mapping[str, Any]] = {"value": "hello"}
+    quick: ClassVar[bool] = True
 
     def run(self, request: WorkRequest, context: ToolContext) -> WorkResult:
         """Say the value and answer it."""
@@ -93,6 +103,12 @@ class SleepInput(_Aimed):
     seconds: float = Field(ge=0, le=86_400, description="How long, in seconds.", strict=False)
 
 
+class SleepOutput(ToolOutput):
+    """How long it slept."""
+
+    seconds: float = Field(ge=0, description="As long as was asked for.")
+
+
 class Sleep(_Diagnostic):
     """Waits for a while."""
 
@@ -100,6 +116,8 @@ class Sleep(_Diagnostic):
     quick: ClassVar[bool] = False
     description: ClassVar[str] = "Waits for a while and stops at once when asked to."
     input_model: ClassVar[type[BaseModel]] = SleepInput
+    output_model: ClassVar[type[BaseModel]] = SleepOutput
+    example: ClassVar[Mapping[str, Any]] = {"seconds": 0.2}
 
     def run(self, request: WorkRequest, context: ToolContext) -> WorkResult:
         """Wait, keeping the lease."""
@@ -123,12 +141,21 @@ class FailInput(_Aimed):
     transient: bool = Field(default=True, description="Whether trying again can help.")
 
 
+class FailOutput(ToolOutput):
+    """What went before the success."""
+
+    failed_before: int = Field(ge=0, description="How many tries had failed.")
+
+
 class Fail(_Diagnostic):
     """Fails a given number of times."""
 
     name: ClassVar[str] = "diagnostic.fail"
-    description: ClassVar[str] = "Fails while the attempt's number is at most `times`, then succeeds."
+    description: ClassVar[str] = "Fails as often as it is told to, then succeeds."
     input_model: ClassVar[type[BaseModel]] = FailInput
+    output_model: ClassVar[type[BaseModel]] = FailOutput
+    example: ClassVar[Mapping[str, Any]] = {"times": 1, "transient": True}
+    quick: ClassVar[bool] = True
 
     def run(self, request: WorkRequest, context: ToolContext) -> WorkResult:
         """Fail or succeed by the number of the attempt."""
@@ -142,13 +169,19 @@ class Fail(_Diagnostic):
         return _done(time.monotonic(), {"failed_before": request.number - 1}, "Succeeded after failing on purpose.")
 
 
-class LinesInput(_Input):
+class LinesInput(ToolInput):
     """How many lines to say, and how fast."""
 
     count: int = Field(ge=0, le=1_000_000, description="How many lines.")
     per_second: float = Field(
         default=0, ge=0, le=1_000_000, strict=False, description="How fast; 0 is as fast as it goes."
     )
+
+
+class LinesOutput(ToolOutput):
+    """How much was said."""
+
+    count: int = Field(ge=0, description="How many lines were said.")
 
 
 class Lines(_Diagnostic):
@@ -158,6 +191,8 @@ class Lines(_Diagnostic):
     quick: ClassVar[bool] = False
     description: ClassVar[str] = "Says numbered lines of output, at a chosen rate."
     input_model: ClassVar[type[BaseModel]] = LinesInput
+    output_model: ClassVar[type[BaseModel]] = LinesOutput
+    example: ClassVar[Mapping[str, Any]] = {"count": 3}
 
     def run(self, request: WorkRequest, context: ToolContext) -> WorkResult:
         """Say the lines in order."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.conf import settings
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from agents.playbooks.runner import PlaybookOutcome, PlaybookRun, RunStatus, TaskProgress, run_playbook
 from agents.protocol import Failure, FailureMode, Outcome, WorkRequest, WorkResult
-from agents.tools.base import Stream, ToolContext
+from agents.tools.base import BaseTool, Stream, ToolContext, ToolInput, ToolOutput
 from agents.tools.marks import mark_of
+from audit.canonical import plain, storable
 
 _OUTCOMES = {
     RunStatus.COMPLETED: Outcome.COMPLETED,
@@ -22,24 +24,44 @@ _OUTCOMES = {
 }
 
 
-class PlaybookInput(BaseModel):
+class PlaybookInput(ToolInput):
     """Which playbook, with which variables."""
 
-    model_config = ConfigDict(extra="forbid")
     playbook: str = Field(description="The playbook's id or path in the catalogue.")
     variables: dict[str, Any] = Field(default_factory=dict, description="Values for the playbook's variables.")
 
 
-class PlaybookExecutor:
+class PlaybookTask(ToolOutput):
+    """One task on one host."""
+
+    task: str = Field(description="Its name.")
+    host: str = Field(description="Where it ran.")
+    status: str = Field(description="ok, changed, failed, skipped, unreachable or ignored.")
+    items: int = Field(description="How many rounds of a loop it took; 0 without one.")
+    message: str = Field(description="What its module said; empty if that was nothing.")
+
+
+class PlaybookOutput(ToolOutput):
+    """How the playbook went, per host and per task."""
+
+    changed: int = Field(ge=0, description="How many tasks changed something, on all hosts together.")
+    changed_hosts: int = Field(ge=0, description="On how many hosts something changed.")
+    hosts: dict[str, dict[str, int]] = Field(description="Ansible's own figures for each host.")
+    stats: dict[str, Any] = Field(description="What the playbook itself said with set_stats.")
+    tasks: list[PlaybookTask] = Field(max_length=500, description="The first 500 tasks, in order.")
+
+
+class PlaybookExecutor(BaseTool):
     """Runs a playbook of the approved commit and tells every task as it happens."""
 
     name: ClassVar[str] = "ansible.playbook"
-    version: ClassVar[str] = "1"
     description: ClassVar[str] = "Runs a playbook from the approved commit, with live output and statistics per host."
     work_type: ClassVar[str] = "playbook"
     agent_types: ClassVar[frozenset[str]] = frozenset({"infra"})
     idempotent: ClassVar[bool] = False  # an interrupted play may have changed something: a person looks first
     input_model: ClassVar[type[BaseModel]] = PlaybookInput
+    output_model: ClassVar[type[BaseModel]] = PlaybookOutput
+    example: ClassVar[Mapping[str, Any]] = {"playbook": "kuma-deploy.yml", "variables": {"kuma_port": 3001}}
 
     def run(self, request: WorkRequest, context: ToolContext) -> WorkResult:
         """Export the approved commit, run the playbook, and say how it went."""
@@ -83,20 +105,21 @@ def _result(outcome: PlaybookOutcome, path: str) -> WorkResult:
     failure = outcome.failure
     if failure and outcome.status is RunStatus.TIMEOUT:  # it may have changed something: trying again is for a person
         failure = Failure(failure.mode, failure.message, transient=False)
+    output = {
+        "changed": outcome.changed,
+        "changed_hosts": sum(bool(host.get("changed")) for host in outcome.stats.values()),
+        "hosts": outcome.stats,
+        "stats": outcome.custom_stats,
+        "tasks": [task.told() for task in outcome.tasks[:500]],
+    }
     return WorkResult(
         outcome=_OUTCOMES[outcome.status],
-        output={
-            "changed": outcome.changed,
-            "changed_hosts": sum(bool(host.get("changed")) for host in outcome.stats.values()),
-            "hosts": outcome.stats,
-            "stats": outcome.custom_stats,
-            "tasks": [task.told() for task in outcome.tasks[:500]],
-        },
-        summary=_summary(outcome, path),
+        output=plain(output),  # what a module says may hold what no database stores; the play has had its effect
+        summary=storable(_summary(outcome, path)),
         failure=None if outcome.status is RunStatus.COMPLETED else failure,
         resources=outcome.resources,
         services_touched=(),
-        progress=outcome.reached,
+        progress=plain(outcome.reached),
     )
 
 

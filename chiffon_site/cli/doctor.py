@@ -203,6 +203,18 @@ def _redis() -> str:
     return f"{'Valkey' if 'valkey_version' in information else 'Redis'} {version}"
 
 
+def _tools() -> str:
+    from agents.tools.registry import OUR_NAME, all_tools, left_out, source_of  # as above
+
+    if broken := left_out():
+        others = len(broken) - 1
+        more = f" {others} more {'is' if others == 1 else 'are'} left out, too." if others else ""
+        raise _Bad(f"{broken[0]}{more}", "Mend or remove the package; the other tools work.")
+    tools = all_tools()
+    foreign = sum(source_of(tool) != OUR_NAME for tool in tools)
+    return f"{len(tools)} are installed, {foreign} of them third-party"
+
+
 _PLAIN: Final[dict[str, Callable[[], str]]] = {
     "python": _python,
     "settings": _settings,
@@ -216,4 +228,5 @@ _WITH_APPLICATION: Final[dict[str, Callable[[], str]]] = {
     "migrations": _migrations,
     "redis": _redis,
     "broker": _broker,
+    "tools": _tools,
 }

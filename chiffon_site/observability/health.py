@@ -11,6 +11,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from agents.tools.registry import left_out
+
 BROKER_PATIENCE_SECONDS: Final = 1
 
 
@@ -101,14 +103,24 @@ def ready(request: HttpRequest) -> HttpResponse:
             # The words of a driver may name hosts and accounts; whoever is not signed in gets the first half only.
             report[name] = str(error).split(":", 1)[0]
     body: dict[str, object] = {"ready": not failed, "checks": report}
-    if not failed and owns_its_tables():
-        body["warnings"] = [
-            "The application's database role owns its tables: set CHIFFON_MIGRATE_DATABASE_URL to a separate owner."
-        ]
+    if warnings := [] if failed else _warnings():
+        body["warnings"] = warnings
     response = JsonResponse(body, status=503 if failed else 200)
     if failed:
         response["Retry-After"] = "2"
     return response
+
+
+def _warnings() -> list[str]:
+    """What works and yet needs somebody; without names, because whoever is not signed in reads it."""
+    found = []
+    if owns_its_tables():
+        found.append(
+            "The application's database role owns its tables: set CHIFFON_MIGRATE_DATABASE_URL to a separate owner."
+        )
+    if broken := left_out():
+        found.append(f"Third-party tools are left out ({len(broken)}): chiffon doctor and the tools page say why.")
+    return found
 
 
 def _first_line(error: BaseException) -> str:

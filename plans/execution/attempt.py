@@ -16,6 +16,7 @@ from django.db import DatabaseError, connection, transaction
 
 from agents.protocol import FailureMode, Outcome, WorkRequest, WorkResult
 from agents.tools.base import Tool
+from agents.tools.calling import call
 from agents.tools.registry import find_tool, input_errors
 from audit.canonical import plain, storable
 from audit.context import SYSTEM, Actor, acting
@@ -113,7 +114,7 @@ def _try(claimed: Claimed, *, go_on: bool) -> Claimed | None:
 
 
 def _work(claimed: Claimed, context: StepContext, tool: Tool | None) -> WorkResult:
-    """Run the tool. An exception of a tool is a bug in it: a terminal failure, never a lost attempt."""
+    """Run the tool, or say why it can not be run."""
     step = claimed.step
     if tool is None:
         return WorkResult.failed(FailureMode.AGENT, f"This agent has no tool {step.tool}.")
@@ -136,14 +137,8 @@ def _work(claimed: Claimed, context: StepContext, tool: Tool | None) -> WorkResu
         input=value,
         playbook=narrowing.playbook_of(claimed),
     )
-    context.event("tool_executing", {"tool": step.tool, "playbook": request.playbook.path if request.playbook else ""})
-    try:
-        result = tool.run(request, context)
-    except Exception as error:
-        logger.exception("tool %s raised", step.tool)
-        result = WorkResult.failed(FailureMode.AGENT, f"The tool {step.tool} broke: {type(error).__name__}.")
-    context.event("tool_completed", {"tool": step.tool, "outcome": str(result.outcome), "summary": result.summary})
-    return result
+    # By id: a name may be given to somebody else later.
+    return call(tool, request, context, user=str(claimed.requester_id))
 
 
 def _resolved(claimed: Claimed, tool: Tool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from plans.selectors.plan_page import plan_page
 from plans.selectors.policy import active_policy, policy_page
 from plans.selectors.request_page import request_page
 from plans.selectors.run_page import run_page
+from plans.selectors.tools import tool_calls
 from plans.selectors.uses import uses_of
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "request_list",
     "request_page",
     "run_page",
+    "tool_calls",
     "uses_of",
     "waiting_count",
 ]

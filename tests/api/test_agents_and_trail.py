@@ -2,6 +2,7 @@
 
 import pytest
 
+from agents.models import ToolRecord
 from tests import factories
 from tests.api.conftest import is_problem
 
@@ -36,6 +37,29 @@ def test_tools_are_told_with_their_parameters(as_requester):
         tools
     )
     assert tools["diagnostic.sleep"]["parameters"]["properties"]["seconds"]["type"] == "number"
+
+
+def test_of_each_tool_everything_is_told_that_its_page_tells(as_requester):
+    ToolRecord.objects.create(name="playbook.inspect", version="1", calls=4, succeeded=3, from_cache=2)
+    factories.make_agent("infra-1")
+    tools = {tool["name"]: tool for tool in as_requester.get("/tools").json()["items"]}
+    told = tools["playbook.inspect"]
+    assert (told["source"], told["cost"], told["quick"], told["parallel_limit"]) == ("Chiffon", "0", False, None)
+    assert (told["cacheable"], told["cache_seconds"], told["cache_scope"]) == (True, 86_400, "shared")
+    assert told["agents"] == ["infra-1"]
+    assert told["result"]["properties"]["task_count"]["minimum"] == 0
+    assert (told["reliability"]["success_rate"], told["reliability"]["from_cache"]) == (0.75, 2)
+    echo = tools["diagnostic.echo"]
+    assert (echo["cacheable"], echo["cache_seconds"], echo["cache_scope"], echo["quick"]) == (False, 0, "", True)
+    assert (echo["reliability"]["calls"], echo["reliability"]["success_rate"]) == (0, None)
+
+
+def test_a_tool_that_a_package_brings_is_told_like_ours(as_requester, packages):
+    packages.install_documented()
+    tools = {tool["name"]: tool for tool in as_requester.get("/tools").json()["items"]}
+    assert tools["acme.word_count"]["source"] == "acme-tools 1.2"
+    packages.install("acme-broken", "raise RuntimeError", "a = acme_broken:x")
+    assert {tool["name"] for tool in as_requester.get("/tools").json()["items"]} == set(tools)
 
 
 def test_a_repository_that_is_not_set_is_said_to_be_missing(as_admin):

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 
-from agents.models import Agent, Breaker, Job, Offering, Playbook, PlaybookRepository
+from agents.models import Agent, Breaker, Job, Offering, Playbook, PlaybookRepository, ToolRecord
 from audit import trail
 from audit.authority import Role
 from audit.context import Actor, acting
@@ -81,6 +81,7 @@ def make_story(requester: User, approver: User, text: str = "Deploy Kuma Uptime 
     playbook, _ = Playbook.objects.get_or_create(repository=repository, path="kuma-deploy.yml", service="kuma")
     Offering.objects.get_or_create(playbook=playbook, key="deploy", verb="deploy", title="Deploy Kuma")
     agent, _ = Agent.objects.get_or_create(name="forge-01", defaults={"type": "infra", "status": "ready"})
+    ToolRecord.objects.get_or_create(name="ansible.playbook", version="1")
     Job.objects.create(kind="audit.commit_tasks", trace_id=plan.trace_id)
     Breaker.objects.get_or_create(tool="ansible.playbook", target="host:atlas")
     TargetLock.objects.get_or_create(target="host:atlas", defaults={"plan": plan})

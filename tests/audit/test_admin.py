@@ -37,7 +37,7 @@ def a_row(model):
 def test_every_model_of_the_story_is_there():
     assert {label.split(".")[1] for label in ids} >= {
         "Request", "Session", "Message", "Plan", "Revision", "Step", "Attempt", "Job", "Approval", "ApprovalPolicy", "Agent",
-        "PlaybookRepository", "Playbook", "Offering", "DecisionRecord", "User", "Group",
+        "PlaybookRepository", "Playbook", "Offering", "ToolRecord", "DecisionRecord", "User", "Group",
     }  # fmt: skip
     assert "OutputLine" not in {label.split(".")[1] for label in ids}
 

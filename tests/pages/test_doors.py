@@ -5,7 +5,15 @@ from uuid import uuid4
 import pytest
 from django.urls import reverse
 
-PAGES = ("plans:inbox", "plans:requests", "plans:list", "plans:policy", "agents:list", "agents:playbooks")
+PAGES = (
+    "plans:inbox",
+    "plans:requests",
+    "plans:list",
+    "plans:policy",
+    "agents:list",
+    "agents:tools",
+    "agents:playbooks",
+)
 
 
 @pytest.mark.parametrize("name", [*PAGES, "plans:new_request"])

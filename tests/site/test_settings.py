@@ -88,6 +88,16 @@ def test_ready_tries_database_migrations_and_broker(client):
     assert "owns its tables" in answer.json()["warnings"][0]  # the tests run as the owner
 
 
+@pytest.mark.django_db
+def test_ready_warns_of_tools_that_are_left_out_and_names_none_of_them(client, packages):
+    assert len(client.get("/readyz").json()["warnings"]) == 1
+    packages.install("acme-tools", "raise RuntimeError", "word = acme_tools:x")
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert "Third-party tools are left out (1)" in answer.json()["warnings"][1]
+    assert "acme" not in answer.text
+
+
 def test_broker_that_is_gone_makes_it_unready_within_seconds_and_names_no_address(tmp_path, process_environment):
     code = (
         "import django; django.setup(); from django.test import Client; r = Client().get('/readyz', headers={'host': 'localhost'}); "

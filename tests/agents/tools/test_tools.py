@@ -1,80 +1,30 @@
-"""Every tool keeps the same promises: described, checked by its schema, and a failure is a result."""
+"""What each of the tools that are always there does. What all of them promise is in test_conformance.py."""
 
 import pytest
 
-from agents.protocol import FailureMode, Outcome, WorkRequest
-from agents.tools.base import Tool
-from agents.tools.registry import all_tools, describe, find_tool, input_errors, tools_for
-
-TOOLS = all_tools()
-
-
-class Listener:
-    """A context that remembers; `stops` says after how many looks it wants the tool to stop, `loses` likewise."""
-
-    def __init__(self, stops=None, loses=None):
-        self.lines, self.looks, self.stops, self.loses = [], 0, stops, loses
-
-    def line(self, stream, text):
-        self.lines.append((stream, text))
-
-    def event(self, type_, data):
-        pass
-
-    def checkpoint(self, reached):
-        pass
-
-    def beat(self):
-        self.looks += 1
-        return self.loses is None or self.looks < self.loses
-
-    def cancelled(self):
-        self.looks += 1
-        return self.stops is not None and self.looks >= self.stops
-
-
-def tool_named(name: str) -> Tool:
-    tool = find_tool(name)
-    assert tool is not None
-    return tool
+from agents.protocol import FailureMode, Outcome
+from agents.tools.registry import all_tools, find_tool, input_errors, tools_for
+from tests.agents.tools.listener import Listener, tool_named, work
 
 
 def run(name, context=None, number=1, timeout=60.0, **given):
-    request = WorkRequest(
-        attempt_id="1", agent="infra-1", token=1, number=number, trace_id="1", plan_id="1", step_key="a", tool=name,
-        work_type="diagnostic", timeout_seconds=timeout, input=given,
-    )  # fmt: skip
+    request = work(name, given, number=number, timeout=timeout)
     tool = tool_named(name)
     assert input_errors(tool, given) == []
     return tool.run(request, context or Listener())
 
 
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-class TestEveryTool:
-    def test_it_describes_itself(self, tool):
-        assert isinstance(tool, Tool)
-        told = describe(tool)
-        assert told["description"].endswith(".")
-        assert told["parameters"]["type"] == "object"
-        assert told["parameters"]["additionalProperties"] is False
-
-    def test_some_agent_offers_it(self, tool):
-        assert any(tool.name in tools_for(kind) for kind in ("infra", "code", "research", "desktop"))
-
-    def test_what_its_schema_does_not_know_is_named(self, tool):
-        errors = input_errors(tool, {"surprise": 1})
-        assert ["surprise"] in [error["loc"] for error in errors]
-
-
 def test_only_infra_agents_run_playbooks_and_all_run_diagnostics():
     assert "ansible.playbook" in tools_for("infra")
     assert "ansible.playbook" not in tools_for("code")
-    assert set(tools_for("research")) == {tool.name for tool in TOOLS if tool.name.startswith("diagnostic.")}
+    diagnostics = {tool.name for tool in all_tools() if tool.name.startswith("diagnostic.")}
+    assert set(tools_for("desktop")) == diagnostics
+    assert set(tools_for("research")) == diagnostics | {"playbook.inspect"}
 
 
 def test_a_setting_turns_the_diagnostics_off(settings):
     settings.CHIFFON_DIAGNOSTICS = False
-    assert [tool.name for tool in all_tools()] == ["ansible.playbook"]
+    assert [tool.name for tool in all_tools()] == ["ansible.playbook", "playbook.inspect"]
     assert find_tool("diagnostic.noop") is None
 
 
@@ -147,10 +97,7 @@ class TestLines:
 
 
 def test_a_playbook_step_without_a_playbook_is_a_failure_and_no_crash():
-    request = WorkRequest(
-        attempt_id="1", agent="infra-1", token=1, number=1, trace_id="1", plan_id="1", step_key="a",
-        tool="ansible.playbook", work_type="playbook", timeout_seconds=5,
-    )  # fmt: skip
+    request = work("ansible.playbook", {}, timeout=5)
     done = tool_named("ansible.playbook").run(request, Listener())
     assert done.outcome is Outcome.FAILED
     assert done.failure and done.failure.mode is FailureMode.USER

@@ -1,0 +1,44 @@
+"""One call of a tool with everything around it: its cache, its events, its bugs, and whether it kept its promise."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import Any
+
+from agents.protocol import FailureMode, WorkRequest, WorkResult
+from agents.tools import cache, results
+from agents.tools.base import Tool, ToolContext
+
+logger = logging.getLogger(__name__)
+
+
+def call(tool: Tool, request: WorkRequest, context: ToolContext, *, user: str = "") -> WorkResult:
+    """Do the work once, or answer it from the cache. Never raises: a tool's bug is a terminal failure of the step.
+
+    `user` is who asked for the plan; only tools that are cached per user need it.
+    """
+    asked = _asked(request)
+    if kept := cache.lookup(tool, asked, user=user):
+        context.event("agent_thinking", {"text": f"Answers {tool.name} from the cache instead of calling it again."})
+        return kept
+    told = {"tool": tool.name, "playbook": request.playbook.path if request.playbook else ""}
+    context.event("tool_executing", told)
+    result = _run(tool, request, context)
+    context.event("tool_completed", {"tool": tool.name, "outcome": str(result.outcome), "summary": result.summary})
+    cache.store(tool, asked, result, user=user)
+    return result
+
+
+def _run(tool: Tool, request: WorkRequest, context: ToolContext) -> WorkResult:
+    try:
+        answer: object = tool.run(request, context)
+    except (Exception, SystemExit) as error:  # sys.exit() in a tool must not take the agent with it
+        logger.exception("tool %s raised", tool.name)
+        return WorkResult.failed(FailureMode.AGENT, f"The tool {tool.name} broke: {type(error).__name__}.")
+    return results.checked(tool, answer)
+
+
+def _asked(request: WorkRequest) -> dict[str, Any]:
+    """Everything in a request that decides what comes of it."""
+    return {"input": request.input, "playbook": asdict(request.playbook) if request.playbook else None}
