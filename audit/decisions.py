@@ -59,6 +59,30 @@ DECISIONS: Final[Mapping[str, DecisionType]] = _table(
     # Steps and attempts
     _d("step.routed", "{step} goes to {agent}: {reason}", "step", "agent", icon="agent"),
     _d("step.retried", "{actor} asked for another try of {step}: {reason}", "step", icon="retry", tone="you"),
+    _d(
+        "step.narrowed",
+        "{actor} asked for another try of {step} on {hosts} only: {reason}",
+        "step",
+        "hosts",
+        icon="retry",
+        tone="you",
+    ),
+    _d(
+        "step.brought_forward",
+        "{actor} brought try {number} of {step} forward: {reason}",
+        "step",
+        "number",
+        icon="play",
+        tone="you",
+    ),
+    _d(
+        "step.given_up",
+        "{actor} gave up on {step} instead of waiting for try {number}: {reason}",
+        "step",
+        "number",
+        icon="failed",
+        tone="you",
+    ),
     _d("step.skipped", "{actor} skipped {step}: {reason}", "step", icon="skip", tone="you"),
     _d("step.blocked", "{step} does not start: {reason}", "step", icon="pause", tone="warn"),
     _d(

@@ -36,6 +36,9 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "attempt.interrupted",
         "attempt.retry_scheduled",
         "step.retried",
+        "step.narrowed",
+        "step.brought_forward",
+        "step.given_up",
     ),
     "configuration": tuple(
         name for name in DECISIONS if name.split(".")[0] in {"policy", "agent", "playbooks", "setting"}

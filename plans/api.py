@@ -18,6 +18,7 @@ from plans.api_tell import tell_plan, tell_plans, tell_request
 from plans.enums import Stage
 from plans.models import Approval, Attempt, Plan, Request
 from plans.permissions import visible_plans, visible_requests
+from plans.selectors.partial_result import partial_result, tell_partial_result
 from plans.selectors.policy import active_policy
 
 requests = Router(tags=["requests"])
@@ -105,11 +106,25 @@ def reject_plan(request: HttpRequest, id: Path[str], body: schemas.RejectGiven) 
 
 @plans.post("/{id}/steps/{key}/retry", response=schemas.PlanTold, operation_id="retry_step", summary="Try a step again")
 def retry_step(
-    request: HttpRequest, id: Path[str], key: Path[str], body: schemas.ReasonGiven = schemas.ReasonGiven()
+    request: HttpRequest, id: Path[str], key: Path[str], body: schemas.RetryGiven = schemas.RetryGiven()
 ) -> dict[str, Any]:
-    """A failed step, or one whose outcome is unknown, gets another try."""
+    """A failed step, or one whose outcome is unknown, gets another try; one that waits for its next try begins it now.
+
+    With `hosts: unfinished` a playbook runs again on the hosts that are not finished; 409 `hosts_unknown` if those are
+    not known.
+    """
     plan = _to_decide(id)
-    services.retry_step(actor=caller(), plan_id=plan, key=key, reason=body.reason)
+    services.retry_step(actor=caller(), plan_id=plan, key=key, reason=body.reason, hosts=body.hosts or "")
+    return tell_plan(_plan(plan))
+
+
+@plans.post(
+    "/{id}/steps/{key}/give-up", response=schemas.PlanTold, operation_id="give_up_step", summary="Do not try it again"
+)
+def give_up_step(request: HttpRequest, id: Path[str], key: Path[str], body: schemas.ReasonNeeded) -> dict[str, Any]:
+    """A step that waits for its next try fails now, without that try."""
+    plan = _to_decide(id)
+    services.give_up_step(actor=caller(), plan_id=plan, key=key, reason=body.reason)
     return tell_plan(_plan(plan))
 
 
@@ -150,13 +165,25 @@ def resume_plan(
 
 
 @plans.post("/{id}/retry", response=schemas.PlanTold, operation_id="retry_plan", summary="Go on where a plan failed")
-def retry_plan(
-    request: HttpRequest, id: Path[str], body: schemas.ReasonGiven = schemas.ReasonGiven()
-) -> dict[str, Any]:
-    """Every failed step, and every one whose outcome is unknown, gets another try under the same digest."""
+def retry_plan(request: HttpRequest, id: Path[str], body: schemas.RetryGiven = schemas.RetryGiven()) -> dict[str, Any]:
+    """Every failed step, and every one whose outcome is unknown, gets another try under the same digest.
+
+    With `hosts: unfinished` the playbooks among them run again on the hosts that are not finished, and on no other.
+    """
     plan = _to_decide(id)
-    services.retry_plan(actor=caller(), plan_id=plan, reason=body.reason)
+    services.retry_plan(actor=caller(), plan_id=plan, reason=body.reason, hosts=body.hosts or "")
     return tell_plan(_plan(plan))
+
+
+@plans.get(
+    "/{id}/partial-result",
+    response=schemas.PartialResultTold,
+    operation_id="get_partial_result",
+    summary="What is done, and how to go on",
+)
+def get_partial_result(request: HttpRequest, id: Path[str]) -> dict[str, Any]:
+    """What stays done, how far what began had come, what did not start, and what the caller can do about it."""
+    return tell_partial_result(partial_result(find_plan(caller(), id), caller()))
 
 
 @plans.get(

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db.models import F
 
+from plans.enums import AttemptStatus
 from plans.models import Approval, ApprovalPolicy, Attempt, Dependency, Message, Plan, Request, Revision, Step
 from plans.retry import RetryPolicy
 from plans.selectors.policy import active_policy
@@ -197,7 +198,11 @@ def _tell_attempt(attempt: Attempt) -> dict[str, Any]:
         "status": attempt.status,
         "agent": attempt.agent.name if attempt.agent else None,
         "failure_mode": attempt.failure_mode or None,
+        "transient": attempt.transient,
         "error": attempt.error or None,
+        "only_hosts": attempt.only_hosts,
+        "progress": attempt.progress,
+        "next_at": attempt.next_at if attempt.status == AttemptStatus.DUE else None,
         "started_at": attempt.started_at,
         "finished_at": attempt.finished_at,
     }

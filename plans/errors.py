@@ -9,6 +9,7 @@ PlansError
 │   ├── DigestMismatch   the plan is no longer what was seen
 │   ├── AlreadyDecided   somebody was first
 │   ├── IllegalTransition  the stage or status does not allow it
+│   ├── HostsUnknown     it can not be said which hosts are left to do
 │   └── StaleTransition  someone else moved it at the same moment
 └── SelfApproval         four eyes: nobody approves what they asked for
 """
@@ -83,6 +84,12 @@ class IllegalTransition(Conflict):
     """The object's stage or status does not allow this move."""
 
     code = "illegal_transition"
+
+
+class HostsUnknown(Conflict):
+    """A step can not be narrowed to the hosts that are left: which those are is not known, or it makes no difference."""
+
+    code = "hosts_unknown"
 
 
 class StaleTransition(Conflict):

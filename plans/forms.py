@@ -40,6 +40,18 @@ class RetryForm(forms.Form):
     )
 
 
+class NarrowForm(RetryForm):
+    """Why a playbook gets another try, and on which hosts."""
+
+    hosts = forms.ChoiceField(
+        label="On which hosts",
+        required=False,
+        choices=[("", "All its hosts"), ("unfinished", "Only those that are not finished")],
+        widget=forms.RadioSelect,
+        error_messages={"invalid_choice": "Choose all hosts, or those that are not finished."},
+    )
+
+
 class ReasonForm(forms.Form):
     """Why a plan or a step is steered."""
 

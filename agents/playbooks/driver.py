@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import sys
 import time
 import traceback
@@ -27,6 +28,7 @@ STATUS: Final = {
     "runner_on_skipped": "skipped",
     "runner_on_unreachable": "unreachable",
 }
+RETRY_HINT: Final = re.compile(r"\s*to retry, use: --limit @")
 STATS: Final = {
     "ok": "ok",
     "changed": "changed",
@@ -41,8 +43,9 @@ STATS: Final = {
 class Teller:
     """Turns ansible-runner's events into our lines. Never raises: an exception here would leave the play unwatched."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, retries: Path) -> None:
         self.fd = fd
+        self.retries = retries
         self.tasks = 0
 
     def tell(self, kind: str, **data: Any) -> None:
@@ -67,7 +70,8 @@ class Teller:
         text = event.get("stdout")
         if text:
             for line in str(text).replace("\r\n", "\n").split("\n"):
-                self.tell("line", text=line)
+                if not RETRY_HINT.match(line):  # it names a file of ours that will be gone
+                    self.tell("line", text=line)
         name, data = event.get("event"), event.get("event_data") or {}
         if name == "playbook_on_play_start":
             self.tell("play", name=str(data.get("name") or ""))
@@ -77,7 +81,7 @@ class Teller:
         elif name in STATUS:
             self.tell("result", **_result(STATUS[name], data))
         elif name == "playbook_on_stats":
-            self.tell("stats", hosts=_stats(data), custom=data.get("artifact_data") or {})
+            self.tell("stats", hosts=_stats(data), custom=data.get("artifact_data") or {}, left=_left(self.retries))
 
 
 def _task_name(data: dict[str, Any]) -> str:
@@ -163,6 +167,11 @@ def _stats(data: dict[str, Any]) -> dict[str, dict[str, int]]:
     return hosts
 
 
+def _left(folder: Path) -> list[str]:
+    """The hosts that did not come to the end of a play, also where others' failures ended it: Ansible's own list."""
+    return [host for file in folder.glob("*.retry") for host in file.read_text("utf-8").split("\n") if host]
+
+
 def main() -> int:
     """Run the job and say how it ended. The exit code is 0 whenever that could be said."""
     fd = int(os.environ.pop("CHIFFON_EVENT_FD"))
@@ -173,16 +182,20 @@ def main() -> int:
     while not job_file.exists():
         time.sleep(0.005)  # the commit is still being exported; if it can not be, the supervisor ends us
     job = json.loads(job_file.read_text("utf-8"))
-    teller = Teller(fd)
+    teller = Teller(fd, Path(job.pop("retries")))
     # ptyprocess sleeps 0.1 s after each close for the child's sake; ours has ended by then.
     PtyProcess.delayafterclose = property(lambda _: 0.0, lambda *_: None)
-    ran = ansible_runner.run(
+    ran = ansible_runner.interface.init_runner(
         **job,
         event_handler=teller.on_event,
         cancel_callback=lambda: False,  # without one it would take over SIGTERM; the supervisor does the cancelling
         quiet=True,
         suppress_env_files=True,
     )
+    ran.config.env["ANSIBLE_RETRY_FILES_ENABLED"] = (
+        "True"  # ansible-runner turns it off whatever the configuration says
+    )
+    ran.run()
     teller.tell("end", rc=ran.rc, status=ran.status)
     return 0
 

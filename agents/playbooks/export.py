@@ -23,7 +23,8 @@ CONFIGURATION: Final = """\
 [defaults]
 roles_path = {tree}/roles
 collections_path = {tree}/collections:/usr/share/ansible/collections
-retry_files_enabled = False
+retry_files_enabled = True
+retry_files_save_path = {private}/retries
 host_key_checking = True
 nocows = True
 interpreter_python = auto_silent
@@ -53,6 +54,11 @@ class Workspace:
     def configuration(self) -> Path:
         """Our own ansible.cfg; with it set, one in the repository is never looked at."""
         return self.private / "ansible.cfg"
+
+    @property
+    def retries(self) -> Path:
+        """Where Ansible writes which hosts did not come to the end."""
+        return self.private / "retries"
 
     def fill(self, repository: str, commit: str, tree: str) -> None:
         """Export a commit into the workspace.
@@ -90,7 +96,7 @@ def workspace(scratch: Path | None = None) -> Iterator[Workspace]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         place = Workspace(private, private / "tree", private / "runner", private / "home")
-        for folder in (place.runner, place.home, private / "cp"):
+        for folder in (place.runner, place.home, place.retries, private / "cp"):
             folder.mkdir(mode=0o700)
         text = CONFIGURATION.format(tree=place.tree, private=private)
         place.configuration.write_text(text, encoding="utf-8")

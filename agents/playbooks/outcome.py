@@ -11,6 +11,16 @@ from agents.protocol import Failure, FailureMode, ResourcesUsed
 
 KEPT_TASKS: Final = 5_000
 KEPT_FAILURES: Final = 50
+KEPT_HOSTS: Final = 1_000  # in a checkpoint, which is stored again and again
+FIGURES: Final = ("ok", "changed", "failures", "unreachable", "skipped", "rescued", "ignored")
+_COUNTS_AS: Final = {
+    "ok": ("ok",),
+    "changed": ("ok", "changed"),
+    "failed": ("failures",),
+    "unreachable": ("unreachable",),
+    "skipped": ("skipped",),
+    "ignored": ("ok", "ignored"),
+}
 TROUBLE: Final = re.compile(r"(?:\[ERROR\]:?|ERROR!|fatal:)\s*(.*)")
 COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 PASSING: Final = re.compile(
@@ -50,6 +60,16 @@ class TaskProgress:
     message: str = ""
     diff: str = ""
 
+    def told(self) -> dict[str, Any]:
+        """What is kept of it beside the step."""
+        return {
+            "task": self.task,
+            "host": self.host,
+            "status": self.status,
+            "items": self.items,
+            "message": self.message,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class PlaybookOutcome:
@@ -63,6 +83,7 @@ class PlaybookOutcome:
     last_task: str = ""
     failed_tasks: tuple[TaskProgress, ...] = ()
     tasks: tuple[TaskProgress, ...] = ()
+    reached: dict[str, Any] = field(default_factory=dict)  # see Collector.reached_so_far
     custom_stats: dict[str, Any] = field(default_factory=dict)
     resources: ResourcesUsed = field(default_factory=ResourcesUsed)
     failure: Failure | None = None
@@ -83,6 +104,9 @@ class Collector:
         self.custom: dict[str, Any] = {}
         self.reached = 0
         self.last_task = ""
+        self.hosts: dict[str, dict[str, int]] = {}  # what each host did so far, in the words of the statistics
+        self.playing: set[str] = set()  # the hosts that did something in the play that was begun last
+        self.finished: list[str] = []
         self.tasks: list[TaskProgress] = []
         self.failed: list[TaskProgress] = []
         self.trouble = ""
@@ -90,12 +114,15 @@ class Collector:
     def take(self, data: dict[str, Any]) -> TaskProgress | None:
         """Keep one message of the driver; answers the progress if it was one."""
         kind = data.get("k")
-        if kind == "task":
+        if kind == "play":
+            self.playing = set()
+        elif kind == "task":
             self.reached, self.last_task = int(data["number"]), str(data["name"])
         elif kind == "result":
             return self._result(data)
         elif kind == "stats":
             self.stats, self.custom = data["hosts"], data["custom"]
+            self.finished = self._finished(set(data["left"]))
         elif kind == "end":
             self.rc, self.runner_status = data.get("rc"), str(data.get("status"))
         return None
@@ -118,11 +145,44 @@ class Collector:
             message=str(data["message"]),
             diff=str(data["diff"]),
         )
+        self._count(progress)
         if len(self.tasks) < KEPT_TASKS:
             self.tasks.append(progress)
         if progress.status in {"failed", "unreachable"} and len(self.failed) < KEPT_FAILURES:
             self.failed.append(progress)
         return progress
+
+    def _finished(self, left: set[str]) -> list[str]:
+        """The hosts that are known to have done everything they had to.
+
+        A play that is left by all its hosts ends the playbook, and what others had still to do after it is not known.
+        """
+        stats = self.stats or {}
+        left |= {host for host, figures in stats.items() if figures["failures"] or figures["unreachable"]}
+        return [] if self.playing and self.playing <= left else [host for host in stats if host not in left]
+
+    def _count(self, progress: TaskProgress) -> None:
+        self.playing.add(progress.host)
+        figures = self.hosts.setdefault(progress.host, dict.fromkeys(FIGURES, 0))
+        for figure in _COUNTS_AS.get(progress.status, ()):
+            figures[figure] += 1
+
+    def reached_so_far(self) -> dict[str, Any]:
+        """The checkpoint: the last task begun and its place, what each host did, and which are known to be finished.
+
+        That is known at the end only (`ended`), from Ansible itself: no failure so far does not mean that a host is done.
+        """
+        known = self.stats if self.stats is not None else self.hosts
+        kept = dict(list(known.items())[:KEPT_HOSTS])
+        return {
+            "task": self.last_task,
+            "tasks_reached": self.reached,
+            "hosts": kept,
+            "hosts_left_out": len(known) - len(kept),
+            "failed": [task.told() for task in self.failed[:20] if not self._recovered(task.host)],
+            "ended": self.stats is not None,
+            "finished": self.finished,
+        }
 
     def outcome(self, end: dict[str, Any], *, lease_lost: bool) -> PlaybookOutcome:
         """The judged outcome, from the supervisor's exit message and everything before it."""
@@ -139,6 +199,7 @@ class Collector:
             last_task=self.last_task,
             failed_tasks=tuple(task for task in self.failed if not self._recovered(task.host)),
             tasks=tuple(self.tasks),
+            reached=self.reached_so_far(),
             custom_stats=self.custom,
             resources=ResourcesUsed(end.get("wall_seconds"), end.get("cpu_seconds"), end.get("peak_rss_bytes")),
             failure=failure,

@@ -24,7 +24,7 @@ from agents.supervisor.client import Supervised
 from agents.supervisor.spec import Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["PlaybookOutcome", "PlaybookRun", "Refused", "RunContext", "RunStatus", "TaskProgress", "run_playbook"]
 
@@ -42,6 +42,9 @@ class RunContext(Protocol):
 
     def progress(self, progress: TaskProgress) -> None:
         """One task is done on one host."""
+
+    def reached(self, so_far: Callable[[], dict[str, Any]]) -> None:
+        """The run came further; `so_far` says how far, for whoever wants to keep that now."""
 
     def beat(self) -> bool:
         """Keep the lease; False says that it is lost and that everything must stop at once."""
@@ -131,6 +134,8 @@ def _pass_on(message: dict[str, Any], collector: Collector, context: RunContext)
         progress = collector.take(data)
         if progress is not None:
             context.progress(progress)
+        if data.get("k") in {"task", "result", "stats"}:
+            context.reached(collector.reached_so_far)
 
 
 def _spec(run: PlaybookRun, place: Workspace) -> Spec:
@@ -161,6 +166,7 @@ def _job(run: PlaybookRun, place: Workspace) -> dict[str, Any]:
         "inventory": [str(place.tree / run.inventory)],
         "fact_cache_type": "memory",
         "ident": "run",
+        "retries": str(place.retries),
     }
     optional: dict[str, str] = {"cmdline": shlex.join(words), "limit": run.limit, "tags": ",".join(run.tags)}
     return job | {name: value for name, value in optional.items() if value}

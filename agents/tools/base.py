@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar, Final, Literal, Protocol, runtime_checkable
 
@@ -22,6 +22,9 @@ class ToolContext(Protocol):
 
     def event(self, type_: str, data: dict[str, Any]) -> None:
         """Announce one of the agent events to whoever watches."""
+
+    def checkpoint(self, reached: Callable[[], dict[str, Any]]) -> None:
+        """Say that the work came further. `reached` is only called when that is kept, about once a second."""
 
     def beat(self) -> bool:
         """Keep the lease; False says that it is lost and that the tool must stop at once."""

@@ -86,18 +86,19 @@ class PlaybookExecutor(BaseTool):
 
 
 class _Teller:
-    """A run's context: hands lines on as they come, and keeps what was reached."""
+    """A run's context: hands on lines as they come, and how far the run is."""
 
     def __init__(self, context: ToolContext) -> None:
         self._context = context
         self.beat = context.beat
         self.cancelled = context.cancelled
+        self.reached = context.checkpoint
 
     def line(self, stream: Stream, text: str) -> None:
         self._context.line(stream, text)
 
     def progress(self, progress: TaskProgress) -> None:
-        """Tasks are shown by Ansible's own lines; what was reached is kept in the outcome."""
+        """Tasks are shown by Ansible's own lines; how far the run is comes as checkpoints."""
 
 
 def _result(outcome: PlaybookOutcome, path: str) -> WorkResult:
@@ -109,7 +110,7 @@ def _result(outcome: PlaybookOutcome, path: str) -> WorkResult:
         "changed_hosts": sum(bool(host.get("changed")) for host in outcome.stats.values()),
         "hosts": outcome.stats,
         "stats": outcome.custom_stats,
-        "tasks": [_told(task) for task in outcome.tasks[:500]],
+        "tasks": [task.told() for task in outcome.tasks[:500]],
     }
     return WorkResult(
         outcome=_OUTCOMES[outcome.status],
@@ -118,19 +119,8 @@ def _result(outcome: PlaybookOutcome, path: str) -> WorkResult:
         failure=None if outcome.status is RunStatus.COMPLETED else failure,
         resources=outcome.resources,
         services_touched=(),
-        progress=plain(
-            {
-                "task": outcome.last_task,
-                "tasks_done": outcome.tasks_reached,
-                "hosts": outcome.stats,
-                "failed": [_told(task) for task in outcome.failed_tasks[:20]],
-            }
-        ),
+        progress=plain(outcome.reached),
     )
-
-
-def _told(task: TaskProgress) -> dict[str, Any]:
-    return {"task": task.task, "host": task.host, "status": task.status, "items": task.items, "message": task.message}
 
 
 def _summary(outcome: PlaybookOutcome, path: str) -> str:

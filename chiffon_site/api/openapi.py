@@ -59,6 +59,7 @@ SCOPES: Final = {
         "resume_plan",
         "retry_plan",
         "retry_step",
+        "give_up_step",
         "chat",
     ),
     "plans:read": (
@@ -66,6 +67,7 @@ SCOPES: Final = {
         "get_request",
         "list_plans",
         "get_plan",
+        "get_partial_result",
         "list_events",
         "read_output",
         "list_agents",

@@ -88,8 +88,11 @@ class Client:
 
 
 def path_of(kind: str, name: str, *rest: str) -> str:
-    """The path of one thing that a person named; whatever they typed stays one part of it."""
-    return "/".join(["", kind, quote(name, safe=""), *rest])
+    """The path of one thing that a person named; whatever they typed stays one part of it. Raises ClientProblem."""
+    nothing = next((part for part in (name, *rest) if part in {"", ".", ".."}), None)
+    if nothing is not None:  # such a part would make it the path of something else
+        raise ClientProblem(f"{nothing!r} is not the name of anything.")
+    return "/".join(["", kind, *(quote(part, safe="") for part in (name, *rest))])
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

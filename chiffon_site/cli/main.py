@@ -1,6 +1,6 @@
 """`chiffon`: finds the command's module, lets it declare its arguments, and runs it.
 
-A command is a module of this package with `configure(parser)` and `run(args) -> int`. It is imported only when it is asked for, so
+A command is a module of this package (with _ for -) with `configure(parser)` and `run(args) -> int`. It is imported only when it is asked for, so
 that a client command does not pay for the server's imports.
 """
 
@@ -20,6 +20,12 @@ COMMANDS: Final[dict[str, str]] = {
     "approve": "approve the plan you have seen",
     "reject": "reject a plan, with a reason",
     "watch": "follow a plan live",
+    "cancel": "end a plan, with a reason",
+    "pause": "start nothing new of a plan",
+    "resume": "let a paused plan go on",
+    "retry": "go on where a plan failed",
+    "skip": "leave a step out, with a reason",
+    "give-up": "do not wait for a step's next try",
     "agents": "list agents",
     "playbooks": "list playbooks, or read them anew",
     "audit": "verify or export the trail",
@@ -38,11 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     asked = next((word for word in arguments if not word.startswith("-")), "")
     for name, what in COMMANDS.items():
-        if importlib.util.find_spec(f"chiffon_site.cli.{name}") is None:
+        place = f"chiffon_site.cli.{name.replace('-', '_')}"
+        if importlib.util.find_spec(place) is None:
             continue
         sub = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
         if name == asked:
-            module = importlib.import_module(f"chiffon_site.cli.{name}")
+            module = importlib.import_module(place)
             module.configure(sub)
             sub.set_defaults(run=module.run)
     args = parser.parse_args(arguments)

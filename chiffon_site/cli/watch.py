@@ -19,7 +19,7 @@ from chiffon_site.cli.words import output_line, plain, print_json, stage
 
 ENDED: Final = frozenset({"completed", "failed", "cancelled", "rejected", "expired"})
 SOON, SELDOM = 0.25, 1.0  # seconds between two looks, while much and while little happens
-STILLNESS: Final = 3  # empty looks after the end, for events whose transaction was slow
+STILLNESS: Final = 30.0  # seconds without news after the end, while some end of a try was not shown
 PATIENCE: Final = 60.0  # seconds without a server
 
 
@@ -36,33 +36,56 @@ def run(args: argparse.Namespace) -> int:
 
 def _watch(client: Client, args: argparse.Namespace) -> int:
     plan = client.get(path_of("plans", args.plan))
-    path, cursor, was, still, wait = f"/plans/{plan['id']}", None, plan["stage"], 0, SOON
+    path, cursor, wait, still_since = f"/plans/{plan['id']}", None, SOON, time.monotonic()
+    seen = Seen(plan["stage"])
     if not args.json:
-        print(f"Plan {plan['number']}, {stage(was)}: {plain(plan['goal'])}", flush=True)
+        print(f"Plan {plan['number']}, {stage(seen.stage)}: {plain(plan['goal'])}", flush=True)
     while True:
         page = _patient(client, f"{path}/events", after=cursor)
         for event in page["items"]:
             cursor = event["cursor"]
+            seen.take(event)
             if args.json:
                 print_json(event)
             else:
                 _say(event)
         cursor = page["next"] or cursor
         if page["items"]:
-            still, wait = 0, SOON
-            if page["next"]:
-                continue
-        was = _patient(client, path)["stage"]
-        if was in ENDED:
-            still += 1
-            if still >= STILLNESS:
+            wait, still_since = SOON, time.monotonic()
+        elif seen.stage in ENDED:
+            plan = _patient(client, path)
+            if seen.whole(plan):
+                break
+            if time.monotonic() - still_since > STILLNESS:
+                print("chiffon: The plan has ended; the last of what happened is not to be had.", file=sys.stderr)
                 break
             wait = SOON
-        time.sleep(wait)
-        wait = min(SELDOM, wait * 1.2)
+        if not page["next"]:
+            time.sleep(wait)
+            wait = min(SELDOM, wait * 1.2)
     if not args.json:
-        print(f"Plan {plan['number']} is {stage(was)}.")
-    return DONE if was == "completed" else REFUSED
+        print(f"Plan {plan['number']} is {stage(plan['stage'])}.")
+    return DONE if plan["stage"] == "completed" else REFUSED
+
+
+class Seen:
+    """What was shown so far, to know when that is everything: steps that end side by side are told one after the other."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self._ended: set[str] = set()
+
+    def take(self, event: dict[str, Any]) -> None:
+        """One event was shown."""
+        if event["type"] == "stage_changed":
+            self.stage = str(event["data"].get("now"))
+        elif event["type"] == "output_end":
+            self._ended.add(str(event["attempt"]))
+
+    def whole(self, plan: dict[str, Any]) -> bool:
+        """Whether the plan is at rest, its last stage was shown, and so was the end of every try that began."""
+        began = {try_["id"] for step in plan["steps"] for try_ in step["attempts"] if try_["started_at"]}
+        return plan["stage"] == self.stage and self.stage in ENDED and began <= self._ended
 
 
 def _patient(client: Client, path: str, **query: Any) -> Any:

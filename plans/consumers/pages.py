@@ -234,6 +234,9 @@ def newest_attempt(plan_id: UUID, shown: UUID | None, step: str) -> UUID | None:
     ended, the page follows to one that runs now.
     """
     attempts = Attempt.objects.filter(step__plan=plan_id).order_by("-created_at", "-number")
+    attempts = attempts.exclude(
+        number__gt=1, status__in=["due", "sent"]
+    )  # the try before it is worth reading until then
     newest = attempts
     if step:
         newest = attempts.filter(step__key=step)

@@ -25,7 +25,7 @@ from plans import lifecycle, live, references
 from plans.approval import gate
 from plans.conf import CONTINUE_SECONDS, LEASE_SECONDS
 from plans.enums import EventType, Stage
-from plans.execution import breakers, engine, fleet, hot_path
+from plans.execution import breakers, engine, fleet, hot_path, narrowing
 from plans.execution.claims import Claimed
 from plans.execution.finish import capped, finish, never_began, refuse
 from plans.execution.hot_path import Ending, NeedsDecision, ToBegin
@@ -135,7 +135,7 @@ def _work(claimed: Claimed, context: StepContext, tool: Tool | None) -> WorkResu
         work_type=step.work_type,
         timeout_seconds=step.timeout_seconds,
         input=value,
-        playbook=claimed.playbook,
+        playbook=narrowing.playbook_of(claimed),
     )
     # By id: a name may be given to somebody else later.
     return call(tool, request, context, user=str(claimed.requester_id))

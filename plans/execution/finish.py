@@ -19,7 +19,7 @@ from audit.trail import requires_transaction
 from plans import lifecycle
 from plans.conf import LONGEST_OUTPUT
 from plans.enums import AttemptStatus, EventType, Stage, StepStatus
-from plans.execution import clock, engine
+from plans.execution import clock, engine, narrowing
 from plans.execution.output import aged, lines_sha256
 from plans.models import Attempt, Step, UnwrittenTask
 from plans.retry import RetryPolicy
@@ -151,7 +151,8 @@ def failed(attempt: Attempt, failure: Failure) -> None:
         lifecycle.move_step(step, to=StepStatus.FAILED, error=why, finished_at=Now())
         engine.give_way(plan, step)
         return
-    engine.make_due(plan, [step], because=f"Try {attempt.number} failed: {why}", after=wait)
+    made = engine.make_due(plan, [step], because=f"Try {attempt.number} failed: {why}", after=wait)
+    narrowing.carry_over(attempt, made)
     trail.record(
         "attempt.retry_scheduled",
         subject=("step", step.pk),
@@ -199,7 +200,7 @@ def interrupted(attempt: Attempt, because: str, *, harmless: bool = False) -> No
     )
     policy = RetryPolicy.from_json(step.retry)
     if harmless and not plan.cancel_reason:
-        engine.make_due(plan, [step], because=because)
+        narrowing.carry_over(attempt, engine.make_due(plan, [step], because=because))
     elif step.idempotent and attempt.number < policy.attempts and not plan.cancel_reason:
         failed(attempt, Failure(FailureMode.AGENT, because, transient=True))
     else:

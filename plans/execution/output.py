@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,10 +18,11 @@ from agents.tools.base import Stream
 from audit.canonical import plain
 from audit.redaction import redact, redact_value
 from plans import live
-from plans.conf import BEAT_SECONDS, FLUSH_SECONDS, LEASE_SECONDS, LINES_PER_FLUSH, LOOK_SECONDS
-from plans.enums import EventType
+from plans.conf import BEAT_SECONDS, FLUSH_SECONDS, KEEP_SECONDS, LEASE_SECONDS, LINES_PER_FLUSH, LOOK_SECONDS
+from plans.enums import AttemptStatus, EventType
 from plans.execution import clock
 from plans.execution.leases import asked_to_stop, renew
+from plans.models import Attempt
 
 logger = logging.getLogger(__name__)
 _PAUSE_WHILE_AWAY = 0.5  # seconds between two tries while the database is away
@@ -46,6 +48,8 @@ class StepContext:
         self._hash = hashlib.sha256()
         self._waiting: list[tuple[str, str]] = []
         self._since = 0.0
+        self._reached: Callable[[], dict[str, Any]] | None = None
+        self._kept = -math.inf  # the first checkpoint is kept at once
         self._beaten = self._looked = time.monotonic()
 
     def line(self, stream: Stream, text: str) -> None:
@@ -66,9 +70,15 @@ class StepContext:
         """What was not told yet, with these last events: lists of type, data and time, for who records the end."""
         return [*self._untold, *(self._told(type_, data) for type_, data in events)]
 
+    def checkpoint(self, reached: Callable[[], dict[str, Any]]) -> None:
+        """Keep how far the work has come: at once, or with a later beat if something was kept just now."""
+        self._reached = reached
+        self._keep_if_due()
+
     def beat(self) -> bool:
         """Keep the lease; False says that it is lost."""
         self._flush_if_due()
+        self._keep_if_due()
         if not self.lost and time.monotonic() - self._beaten >= BEAT_SECONDS:
             self._persistently(self._renew)
         return not self.lost
@@ -98,6 +108,16 @@ class StepContext:
         if self._waiting and (len(self._waiting) >= LINES_PER_FLUSH or time.monotonic() - self._since >= FLUSH_SECONDS):
             self.flush()
             self._since = time.monotonic()
+
+    def _keep_if_due(self) -> None:
+        if self._reached is not None and not self.lost and time.monotonic() - self._kept >= KEEP_SECONDS:
+            progress, self._reached = redact_value(plain(self._reached())), None
+            self._persistently(lambda: self._keep(progress))
+            self._kept = time.monotonic()
+
+    def _keep(self, progress: dict[str, Any]) -> None:
+        held = Attempt.objects.filter(pk=self.attempt_id, token=self.token, status=AttemptStatus.RUNNING)
+        self.lost = not held.update(progress=progress)
 
     def _look(self) -> None:
         answer = asked_to_stop(self.attempt_id, self.token)

@@ -66,6 +66,9 @@ class Attempt(models.Model):
     finished_at = models.DateTimeField(null=True)
     # Last, because it is written once: what lies before and behind the changed columns of a row is not logged again.
     routing = models.JSONField(default=dict, help_text="Every candidate with its score and factors, and the reason.")
+    only_hosts = models.JSONField(
+        null=True, help_text="Only these of the step's hosts; empty: all it was approved for."
+    )
 
     class Meta:
         ordering: ClassVar = ["step", "number"]
@@ -86,6 +89,7 @@ class Attempt(models.Model):
                 name="a_running_attempt_has_agent_and_token",
                 condition=~Q(status="running") | Q(agent__isnull=False, token__isnull=False),
             ),
+            models.CheckConstraint(name="a_narrowed_attempt_has_hosts", condition=~Q(only_hosts=[])),
         ]
         triggers: ClassVar = [
             pgtrigger.FSM(name="legal_attempt_status", field="status", transitions=moves(ATTEMPT_TRANSITIONS)),

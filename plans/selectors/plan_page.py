@@ -10,6 +10,7 @@ from audit.context import Actor
 from plans.enums import Decision, Stage
 from plans.graph import SHOWN, Drawing
 from plans.models import Approval, ApprovalPolicy, Plan, Request, Revision, Step
+from plans.selectors.partial_result import PartialResult, partial_result
 from plans.selectors.policy import active_policy, approvers
 from plans.selectors.steps import STEPS_SHOWN, StepView, graph_of, views_of
 from plans.selectors.waits import behind
@@ -60,6 +61,7 @@ class PlanPage:
     verdict: Verdict
     may_see_request: bool
     may_see_trace: bool
+    partial: PartialResult | None = None
     behind: Plan | None = None
 
     @property
@@ -116,6 +118,7 @@ def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanP
         verdict=verdict_on(plan, revision, actor),
         may_see_request=request is not None and bool(may(actor, Action.SEE_REQUEST, request)),
         may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),
+        partial=partial_result(plan, actor) if plan.stage in (Stage.FAILED, Stage.CANCELLED) else None,
         behind=seen_behind(plan, actor),
     )
 

@@ -188,3 +188,9 @@ def _plan_stands(plan: Plan | None) -> list[Stand]:
         case _:
             stands.append(Stand("Done", "after approval", "clock", "idle"))
     return stands
+
+
+def words_of(actor: Actor, plan_number: int | None) -> str:
+    """The words that a plan answers, to ask them again; none if this person may not read them."""
+    asked = Request.objects.filter(plan__number=plan_number).first() if plan_number else None
+    return asked.text if asked is not None and may(actor, Action.SEE_REQUEST, asked) else ""

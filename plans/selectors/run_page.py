@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from plans.graph import Drawing
 from plans.models import Attempt, Event, Plan, Revision, Step
 from plans.selectors.events import EventView, event_views
 from plans.selectors.output import OutputWindow, output_window
+from plans.selectors.partial_result import Begun, PartialResult, has_partial_result, partial_result
 from plans.selectors.plan_page import current_revision, seen_behind
 from plans.selectors.steps import graph_of
 
@@ -41,6 +42,7 @@ class RunStep:
     step: Step
     attempt: Attempt | None
     what: str
+    left: Begun | None = None  # what it left standing, if it stopped
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -83,6 +85,12 @@ class RunPage:
     chosen: RunStep | None = None
     attempts: tuple[Attempt, ...] = ()
     window: OutputWindow | None = None
+    partial: PartialResult | None = None
+
+    @property
+    def waiting(self) -> list[Begun]:
+        """The steps that wait for their next try."""
+        return [step for step in self.partial.begun if step.waits] if self.partial else []
 
     @property
     def attempt(self) -> Attempt | None:
@@ -111,11 +119,12 @@ class RunPage:
 
     @property
     def can(self) -> frozenset[str]:
-        """What this reader can do to the plan now: cancel, pause, resume, skip."""
+        """What this reader can do to the plan now: cancel, pause, resume, skip, try all that is stuck again."""
         stage = self.plan.stage
         found = set()
         if self.may_retry and not self.plan.cancel_reason:
             found |= {"cancel"} if self.going else set()
+            found |= {"retry"} if len(self.stuck) > 1 and stage in (Stage.EXECUTING, Stage.FAILED) else set()
             found |= {"pause"} if stage == Stage.EXECUTING else {"resume"} if stage == Stage.PAUSED else set()
         if self.may_decide and stage in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED) and not self.plan.cancel_reason:
             found.add("skip")
@@ -146,17 +155,21 @@ def run_page(
     revision = current_revision(plan)
     graph, upstream, facts = graph_of(revision, link="?step={key}#output")
     counts = dict(Counter(row["status"] for row in facts))
-    key = step if any(row["key"] == step for row in facts) else _most_telling(facts)
+    partial = partial_result(plan, actor) if has_partial_result(plan, list(counts)) else None
+    key = step if any(row["key"] == step for row in facts) else _most_telling(facts, partial)
     rows = _shown(revision, facts, key)
     chosen = next((row for row in rows if row.step.key == key), None)
     attempts: tuple[Attempt, ...] = ()
     window = None
     if chosen is not None and with_output:
         attempts = tuple(Attempt.objects.filter(step=chosen.step).select_related("agent").order_by("number"))
-        wanted = next((one for one in attempts if one.number == number), attempts[-1] if attempts else None)
+        spoken = [one for one in attempts if one.started_at] or list(attempts)  # one that still waits says nothing
+        wanted = next((one for one in attempts if one.number == number), spoken[-1] if spoken else None)
         chosen = RunStep(chosen.step, wanted, chosen.what)
         window = output_window(wanted, line) if wanted else None
     stuck_keys = {row["key"] for row in facts if row["status"] in _STUCK}
+    if partial:
+        rows = [replace(row, left=partial.of(row.step.key)) for row in rows]
     bars, now_x, ends = _time(plan)
     return RunPage(
         plan=plan,
@@ -179,14 +192,17 @@ def run_page(
         chosen=chosen,
         attempts=attempts,
         window=window,
+        partial=partial,
     )
 
 
-def _most_telling(facts: list[dict[str, Any]]) -> str:
+def _most_telling(facts: list[dict[str, Any]], partial: PartialResult | None) -> str:
     for wanted in (*_STUCK, StepStatus.RUNNING, StepStatus.READY):
         found = next((row["key"] for row in facts if row["status"] == wanted), None)
         if found:
             return str(found)
+    if partial and partial.begun:  # it was stopped, or waits for its next try
+        return partial.begun[0].key
     done = [row["key"] for row in facts if row["status"] == StepStatus.COMPLETED]
     return str(done[-1]) if done else str(facts[0]["key"]) if facts else ""
 

@@ -9,7 +9,7 @@ from plans.services.asking import answer_request, create_plan, submit_request
 from plans.services.control import cancel_plan, pause_plan, resume_plan, skip_step
 from plans.services.deciding import approve_plan, reject_plan
 from plans.services.policy import change_policy
-from plans.services.running import retry_plan, retry_step
+from plans.services.running import give_up_step, retry_plan, retry_step
 
 __all__ = [
     "answer_request",
@@ -17,6 +17,7 @@ __all__ = [
     "cancel_plan",
     "change_policy",
     "create_plan",
+    "give_up_step",
     "pause_plan",
     "reject_plan",
     "resume_plan",

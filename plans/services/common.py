@@ -39,3 +39,11 @@ def checked(text: str, name: str) -> str:
     if errors := text_errors(text, [name]):
         raise Refused("bad_text", str(errors[0]["msg"]))
     return text.strip()
+
+
+def reason_of(text: str, otherwise: str) -> str:
+    """A reason that must be given; `otherwise` asks for it. Raises Refused."""
+    reason = checked(text, "reason")
+    if not reason:
+        raise Refused("reason_missing", otherwise)
+    return reason

@@ -12,11 +12,11 @@ from audit.authority import Action, check
 from audit.context import Actor, acting
 from plans import lifecycle
 from plans.enums import LIVE_ATTEMPTS, AttemptStatus, Stage, StepStatus
-from plans.errors import IllegalTransition, NotFound, Refused
+from plans.errors import IllegalTransition, NotFound
 from plans.execution import engine, stopping
 from plans.models import Attempt, Plan, Step
 from plans.planning.validation import KEY
-from plans.services.common import checked, operable, visible
+from plans.services.common import checked, operable, reason_of, visible
 
 _SKIPPABLE = (StepStatus.WAITING, StepStatus.READY, StepStatus.FAILED, StepStatus.UNKNOWN)
 
@@ -27,7 +27,7 @@ def cancel_plan(*, actor: Actor, plan_id: UUID, reason: str) -> Plan:
     Raises NotFound, NotAllowed, Refused without a reason, and IllegalTransition for a plan that has ended.
     """
     plan = operable(actor, plan_id)
-    reason = _reason(reason, "Say why it is cancelled: the people who asked and approved read this.")
+    reason = reason_of(reason, "Say why it is cancelled: the people who asked and approved read this.")
     with acting(actor, plan.trace_id), transaction.atomic():
         # Before its attempts, as every end of an attempt does it: whoever has stopped a plan sees all that are live.
         stopping.hold(plan_id)
@@ -83,7 +83,7 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
     """
     plan = visible(actor, plan_id)
     check(actor, Action.DECIDE_PLAN, plan)
-    reason = _reason(reason, "Say why it is left out: it changes what was approved.")
+    reason = reason_of(reason, "Say why it is left out: it changes what was approved.")
     with acting(actor, plan.trace_id), transaction.atomic():
         found = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number, key=key)
         step = found.first() if KEY.fullmatch(key) else None
@@ -117,10 +117,3 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
         engine.settle(plan)
         engine.ring()
     return plan
-
-
-def _reason(text: str, otherwise: str) -> str:
-    reason = checked(text, "reason")
-    if not reason:
-        raise Refused("reason_missing", otherwise)
-    return reason

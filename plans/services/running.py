@@ -1,59 +1,178 @@
-"""What a person may ask of a plan that runs or has failed."""
+"""What a person may ask of steps that failed, whose outcome is unknown, or that wait for their next try."""
 
 from __future__ import annotations
 
+from typing import Any, Literal
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models.functions import Now
 
 from audit import trail
 from audit.context import Actor, acting
-from plans.enums import Stage, StepStatus
-from plans.errors import IllegalTransition, NotFound
-from plans.execution import engine
-from plans.models import Plan, Step
+from plans import lifecycle, recovery
+from plans.enums import AttemptStatus, Stage, StepStatus
+from plans.errors import HostsUnknown, IllegalTransition, NotFound
+from plans.execution import engine, narrowing
+from plans.models import Attempt, Plan, Step
 from plans.planning.validation import KEY
-from plans.services.common import checked, operable
+from plans.services.common import checked, operable, reason_of
+
+Hosts = Literal["", "unfinished"]
 
 
-def retry_step(*, actor: Actor, plan_id: UUID, key: str, reason: str = "") -> Plan:
+def retry_step(*, actor: Actor, plan_id: UUID, key: str, reason: str = "", hosts: Hosts = "") -> Plan:
     """Give a failed or unknown step another attempt; a failed plan goes on under the same digest.
 
-    Raises NotFound, NotAllowed and IllegalTransition.
+    With hosts="unfinished" a playbook runs again on the hosts that are not finished, and on no other. A step that waits
+    for its next try begins it now. Raises NotFound, NotAllowed, IllegalTransition and HostsUnknown.
     """
-    return _retry(actor, plan_id, key, reason)
-
-
-def retry_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
-    """Go on from where a failed plan stopped: every failed or unknown step gets another attempt.
-
-    Raises NotFound, NotAllowed and IllegalTransition.
-    """
-    return _retry(actor, plan_id, None, reason)
-
-
-def _retry(actor: Actor, plan_id: UUID, key: str | None, reason: str) -> Plan:
     plan = operable(actor, plan_id)
     reason = checked(reason, "reason")
     with acting(actor, plan.trace_id), transaction.atomic():
+        plan = Plan.objects.select_for_update().get(pk=plan_id)  # before its attempts, as everybody locks them
+        if waiting := _waiting(plan, key):
+            return _bring_forward(waiting, plan, reason, hosts)
+        return _retry(actor, plan_id, key, reason, hosts)
+
+
+def retry_plan(*, actor: Actor, plan_id: UUID, reason: str = "", hosts: Hosts = "") -> Plan:
+    """Go on from where a failed plan stopped: every failed or unknown step gets another attempt.
+
+    With hosts="unfinished" each playbook among them runs again on its unfinished hosts only. Raises NotFound,
+    NotAllowed, IllegalTransition, and HostsUnknown if one of them can not be narrowed; then nothing is tried.
+    """
+    plan = operable(actor, plan_id)
+    reason = checked(reason, "reason")
+    with acting(actor, plan.trace_id), transaction.atomic():
+        return _retry(actor, plan_id, None, reason, hosts)
+
+
+def give_up_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
+    """Fail a step that waits for its next try, without that try; the plan goes on as after any failure.
+
+    Raises NotFound, NotAllowed, Refused without a reason, and IllegalTransition for a step that does not wait for a try.
+    """
+    plan = operable(actor, plan_id)
+    reason = reason_of(reason, "Say why it is not tried again: the people who asked and approved read this.")
+    with acting(actor, plan.trace_id), transaction.atomic():
         plan = Plan.objects.select_for_update().get(pk=plan_id)
-        steps = _stuck(plan, key)
-        for step in steps:
-            trail.record(
-                "step.retried",
-                subject=("step", step.pk),
-                plan_id=plan.pk,
-                service=step.service,
-                reason=reason,
-                step=step.key,
-                was=step.status,
-            )
-        names = ", ".join(step.key for step in steps[:5])
-        if plan.stage == Stage.FAILED:
-            engine.reopen(plan, because=f"{actor.name} asked for another try of {names}.")
-        Step.objects.filter(pk__in=[step.pk for step in steps]).update(finished_at=None, error="")
-        engine.make_due(plan, steps, because=reason or f"{actor.name} asked for another try.")
+        attempt = _waiting(plan, key)
+        if attempt is None:
+            raise IllegalTransition(_not_waiting(plan, key))
+        step = attempt.step
+        trail.record(
+            "step.given_up",
+            subject=("step", step.pk),
+            plan_id=plan.pk,
+            service=step.service,
+            reason=reason,
+            step=step.key,
+            number=attempt.number,
+        )
+        said = f"Given up by {actor.name}: {reason}"
+        Attempt.objects.filter(pk=attempt.pk).update(status=AttemptStatus.CANCELLED, error=said, finished_at=Now())
+        lifecycle.move_step(step, to=StepStatus.FAILED, error=f"{attempt.because} {said}", finished_at=Now())
+        engine.give_way(plan, step)
+        engine.settle(plan)
+        engine.ring()
     return plan
+
+
+def _retry(actor: Actor, plan_id: UUID, key: str | None, reason: str, hosts: Hosts) -> Plan:
+    plan = Plan.objects.select_for_update().get(pk=plan_id)
+    steps = _stuck(plan, key)
+    left = _left(steps) if hosts else {}
+    for step in steps:
+        only = left.get(step.pk)
+        facts: dict[str, Any] = {"hosts": ", ".join(only)} if only else {}
+        trail.record(
+            "step.narrowed" if only else "step.retried",
+            subject=("step", step.pk),
+            plan_id=plan.pk,
+            service=step.service,
+            reason=reason,
+            step=step.key,
+            was=step.status,
+            **facts,
+        )
+    names = ", ".join(step.key for step in steps[:5])
+    if plan.stage == Stage.FAILED:
+        engine.reopen(plan, because=f"{actor.name} asked for another try of {names}.")
+    Step.objects.filter(pk__in=[step.pk for step in steps]).update(finished_at=None, error="")
+    made = engine.make_due(plan, steps, because=reason or f"{actor.name} asked for another try.")
+    narrowing.narrow(made, left)
+    return plan
+
+
+def _left(steps: list[Step]) -> dict[UUID, list[str]]:
+    """The unfinished hosts of those steps that run playbooks; the others have no hosts to choose from.
+
+    Raises HostsUnknown for one that can not be narrowed, and if there is nothing to narrow at all.
+    """
+    left = {}
+    for step in steps:
+        if step.playbook:
+            left[step.pk], reason = recovery.unfinished(narrowing.hosts_of(step))
+            if reason:
+                raise HostsUnknown(f"{step.key} can not go on with its unfinished hosts: {reason}. Try it as a whole.")
+    if not left:
+        raise HostsUnknown(f"{steps[0].key} names no hosts, so there are none to go on with. Try it as a whole.")
+    return left
+
+
+def _waiting(plan: Plan, key: str) -> Attempt | None:
+    """The attempt that a step waits for, held; None if it does not wait for a time."""
+    if not KEY.fullmatch(key):
+        return None
+    due = Attempt.objects.select_for_update(of=("self",)).select_related("step", "plan")
+    return due.filter(
+        plan=plan,
+        step__revision__number=plan.revision_number,
+        step__key=key,
+        step__status=StepStatus.WAITING,
+        status=AttemptStatus.DUE,
+        agent__isnull=True,
+        held_by__isnull=True,  # a breaker's wait is not a person's to end here
+        next_at__gt=Now(),
+    ).first()
+
+
+def _bring_forward(attempt: Attempt, plan: Plan, reason: str, hosts: Hosts) -> Plan:
+    """Begin the next try of a waiting step now."""
+    step = attempt.step
+    if hosts:
+        raise IllegalTransition(
+            f"Step {step.key} waits for try {attempt.number} already; it can only be brought forward."
+        )
+    if plan.stage != Stage.EXECUTING or plan.cancel_reason:
+        said = "is being cancelled" if plan.cancel_reason else f"is {Stage(plan.stage).label.lower()}"
+        raise IllegalTransition(f"Plan {plan.number} {said}, so nothing of it begins now.")
+    trail.record(
+        "step.brought_forward",
+        subject=("step", step.pk),
+        plan_id=plan.pk,
+        service=step.service,
+        reason=reason,
+        step=step.key,
+        number=attempt.number,
+    )
+    Attempt.objects.filter(pk=attempt.pk).update(next_at=Now())
+    engine.route([attempt])
+    engine.ring()
+    return plan
+
+
+def _not_waiting(plan: Plan, key: str) -> str:
+    """What stands against giving up on a step. Raises NotFound if there is no such step."""
+    current = Step.objects.filter(plan=plan, revision__number=plan.revision_number, key=key)
+    step = current.first() if KEY.fullmatch(key) else None
+    if step is None:
+        raise NotFound(f"Plan {plan.number} has no step {key[:64]!r}.")
+    return (
+        f"Step {key} is {StepStatus(step.status).label.lower()} and does not wait for another try, so there is none to "
+        "give up."
+    )
 
 
 def _stuck(plan: Plan, key: str | None) -> list[Step]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -107,6 +108,15 @@ def when(moment: datetime | None, words: str = "ago") -> SafeString | str:
     return format_html(
         '<time datetime="{}" title="{}" data-relative>{}</time>', moment.isoformat(), exact, _ago(moment)
     )
+
+
+@register.simple_tag
+def until(moment: datetime) -> SafeString:
+    """How long it is until a moment ("in 14 s"), counted down while the page is open."""
+    exact = f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S %Z}"
+    left = (moment - timezone.now()).total_seconds()
+    said = f"in {duration(math.ceil(left))}" if left > 0 else "any moment now"
+    return format_html('<time datetime="{}" title="{}" data-until>{}</time>', moment.isoformat(), exact, said)
 
 
 def _ago(moment: datetime) -> str:

@@ -13,9 +13,9 @@ from audit.authority import Action, check
 from plans import services
 from plans.enums import RequestStatus
 from plans.errors import BadText, PlansError
-from plans.forms import PageFilter
+from plans.forms import PageFilter, whole_number
 from plans.selectors.lists import request_list
-from plans.selectors.request_page import request_page
+from plans.selectors.request_page import request_page, words_of
 from plans.views.common import actor_of, find_request, page
 
 EXAMPLES = 4
@@ -38,8 +38,9 @@ def requests(request: HttpRequest) -> HttpResponse:
 @require_GET
 def new_request(request: HttpRequest) -> HttpResponse:
     """The empty page on which a conversation begins."""
-    check(actor_of(request), Action.ASK)
-    return _composer(request)
+    actor = actor_of(request)
+    check(actor, Action.ASK)
+    return _composer(request, text=words_of(actor, whole_number(request.GET.get("again"))))
 
 
 def _ask(request: HttpRequest) -> HttpResponse:

@@ -10,10 +10,10 @@ from django.views.decorators.http import require_safe
 from audit.authority import Action
 from audit.errors import NotAllowed
 from plans import live, services
-from plans.enums import StepStatus
 from plans.errors import NotFound, PlansError
-from plans.forms import RetryForm, whole_number
+from plans.forms import NarrowForm, whole_number
 from plans.models import Step
+from plans.selectors.partial_result import partial_result
 from plans.selectors.run_page import run_page
 from plans.views.common import actor_of, find_plan, page
 
@@ -36,18 +36,18 @@ def run(request: HttpRequest, number: int) -> HttpResponse:
 
 
 def retry_step(request: HttpRequest, number: int, key: str) -> HttpResponse:
-    """Ask once more, then give a failed or unknown step another try."""
+    """Ask once more, then give a failed or unknown step another try, or begin now the try that it waits for."""
     actor = actor_of(request)
     plan = find_plan(actor, number, Action.OPERATE_PLAN)
-    step = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number, key=key).first()
+    step = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number, key=key[:64]).first()
     if step is None:
         raise NotFound(f"Plan {number} has no step {key[:64]}.")
-    form = RetryForm(request.POST or None)
+    form = NarrowForm(request.POST if request.method == "POST" else None, initial={"hosts": request.GET.get("hosts")})
     status = 200
     refusal = None
     if request.method == "POST" and form.is_valid():
         try:
-            services.retry_step(actor=actor, plan_id=plan.pk, key=key, reason=form.cleaned_data["reason"])
+            services.retry_step(actor=actor, plan_id=plan.pk, key=key, **form.cleaned_data)
         except (PlansError, NotAllowed) as error:
             status = error.status if isinstance(error, PlansError) else 403
             if status == 404:
@@ -58,11 +58,7 @@ def retry_step(request: HttpRequest, number: int, key: str) -> HttpResponse:
             return redirect("plans:run", number)
     elif request.method == "POST":
         status = 400
-    context = {
-        "plan": plan,
-        "step": step,
-        "form": form,
-        "refusal": refusal,
-        "possible": step.status in (StepStatus.FAILED, StepStatus.UNKNOWN),
-    }
+    left = partial_result(plan, actor).of(step.key)
+    ways = {way.kind: way for way in left.recoveries} if left else {}
+    context = {"plan": plan, "step": step, "form": form, "refusal": refusal, "left": left, "ways": ways}
     return page(request, "plans/retry.html", "plans", context, status=status)

@@ -1,4 +1,4 @@
-"""Cancel, pause, resume, skip: a page that says what will happen and asks once more, then one call."""
+"""Cancel, pause, resume, try all again, skip, give up: a page that says what will happen and asks once more, then one call."""
 
 from __future__ import annotations
 
@@ -64,6 +64,27 @@ RESUME: Final = Verb(
     services.resume_plan,
     needs_reason=False,
 )
+RETRY: Final = Verb(
+    "Go on with {what}?",
+    "Every step that failed, or whose outcome is unknown, runs again from its beginning, under the digest that was "
+    "approved. What is done stays done.",
+    "Go on with {what}",
+    "{what} goes on.",
+    "retry",
+    services.retry_plan,
+    needs_reason=False,
+)
+GIVE_UP: Final = Verb(
+    "Give up on {what}?",
+    "It fails now, without its next try. What is done stays done; what depends on it does not start, unless the plan "
+    "says that it can do without.",
+    "Give up on {what}",
+    "{what} is given up.",
+    "x",
+    services.give_up_step,
+    needs_reason=True,
+    danger=True,
+)
 SKIP: Final = Verb(
     "Skip {what}?",
     "It is left out for good. What depends on it goes on without its result, and fails if it needs that.",
@@ -90,6 +111,16 @@ def pause(request: HttpRequest, number: int) -> HttpResponse:
 def resume(request: HttpRequest, number: int) -> HttpResponse:
     """Let a paused plan go on."""
     return _steer(request, number, RESUME)
+
+
+def retry(request: HttpRequest, number: int) -> HttpResponse:
+    """Try every stuck step again."""
+    return _steer(request, number, RETRY)
+
+
+def give_up(request: HttpRequest, number: int, key: str) -> HttpResponse:
+    """Do not wait for a step's next try."""
+    return _steer(request, number, GIVE_UP, key)
 
 
 def skip(request: HttpRequest, number: int, key: str) -> HttpResponse:

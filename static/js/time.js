@@ -1,4 +1,4 @@
-// Keeps relative times true while a page stays open.
+// Keeps relative times true while a page stays open, and counts down to what is about to happen.
 (() => {
   const words = (seconds) => {
     if (seconds < 5) return "just now";
@@ -15,6 +15,20 @@
       if (time.textContent !== text) time.textContent = text;
     }
   };
+  const pad = (seconds) => {
+    if (seconds < 60) return `${seconds} s`;
+    const minutes = Math.floor(seconds / 60);
+    if (minutes >= 60) return `${Math.floor(minutes / 60)} h${minutes % 60 ? ` ${minutes % 60} min` : ""}`;
+    return minutes < 10 && seconds % 60 ? `${minutes} min ${seconds % 60} s` : `${minutes} min`;
+  };
+  const countDown = () => {
+    for (const time of document.querySelectorAll("time[data-until]")) {
+      const left = Math.ceil((Date.parse(time.dateTime) - Date.now()) / 1000);
+      const text = left > 0 ? `in ${pad(left)}` : "any moment now";
+      if (time.textContent !== text) time.textContent = text;
+    }
+  };
   setInterval(() => { if (!document.hidden) refresh(); }, 5000);
+  setInterval(() => { if (!document.hidden) countDown(); }, 1000);
   document.addEventListener("visibilitychange", refresh);
 })();

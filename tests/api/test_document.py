@@ -20,6 +20,8 @@ CONTRACT = {
     ("POST", "/api/v1/plans/{id}/reject"),
     ("POST", "/api/v1/plans/{id}/steps/{key}/retry"),
     ("POST", "/api/v1/plans/{id}/steps/{key}/skip"),
+    ("POST", "/api/v1/plans/{id}/steps/{key}/give-up"),
+    ("GET", "/api/v1/plans/{id}/partial-result"),
     ("POST", "/api/v1/plans/{id}/cancel"),
     ("POST", "/api/v1/plans/{id}/pause"),
     ("POST", "/api/v1/plans/{id}/resume"),
@@ -50,6 +52,9 @@ FIELDS = {
     },
     "EventTold": {"cursor", "type", "plan_id", "step", "attempt", "at", "data"},
     "AttemptTold": {"id", "number", "status", "agent", "failure_mode", "error", "started_at", "finished_at"},
+    "PartialResultTold": {
+        "plan_id", "stage", "sentence", "recoverable", "because", "completed", "skipped", "not_started", "begun", "recoveries",
+    },
     "ChatTold": {"session_id", "request_id", "plan_id", "messages"},
     "ApproveTold": {"plan_id", "stage", "dispatch_started"},
     "Problem": {"type", "title", "status", "detail", "code", "trace_id", "errors"},

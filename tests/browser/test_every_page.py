@@ -34,6 +34,16 @@ def pages(demo, chromium):
     failed = demo.ended(demo.approved(demo.written(fail, {**echo, "depends_on": ["fail"]}, goal="Fail")))
     sleep = {"key": "sleep", "tool": "diagnostic.sleep", "input": {"seconds": 240, "target": "atlas"}}
     running = demo.approved(demo.written(sleep, goal="Take a while"))
+    slowly = {"attempts": 3, "first_wait_seconds": 900, "longest_wait_seconds": 900}
+    flaky = {"key": "flaky", "tool": "diagnostic.fail", "retry": slowly}
+    again = demo.approved(demo.written(flaky, {**echo, "depends_on": ["flaky"]}, goal="Be flaky"))
+    cancelled = demo.approved(
+        demo.written(echo, {**sleep, "input": {"seconds": 240}, "depends_on": ["say"]}, goal="Stop half way")
+    )
+    demo.until(lambda: demo.plan(cancelled["id"])["steps"][1]["status"] == "running")
+    demo.requester.post(f"/plans/{cancelled['id']}/cancel", reason="Enough of it")
+    demo.ended(cancelled)
+    demo.until(lambda: demo.plan(again["id"])["steps"][0]["status"] == "waiting")
     behind = demo.approved(demo.written({**sleep, "key": "nap"}, goal="Take a while afterwards"))
     no_luck = {"tool": "diagnostic.fail", "input": {"target": "boreas", "times": 9}, "retry": {"strategy": "none"}}
     demo.ended(demo.approved(demo.written(*({**no_luck, "key": f"f{n}"} for n in range(5)), goal="Open a breaker")))
@@ -60,6 +70,11 @@ def pages(demo, chromium):
         "plan, completed": ("requester", f"/plans/{completed['number']}/"),
         "run, failed": ("requester", f"/plans/{failed['number']}/run/"),
         "retry": ("requester", f"/plans/{failed['number']}/steps/fail/retry/"),
+        "plan, failed": ("requester", f"/plans/{failed['number']}/"),
+        "run, to be tried again": ("requester", f"/plans/{again['number']}/run/"),
+        "try now": ("requester", f"/plans/{again['number']}/steps/flaky/retry/"),
+        "give up": ("requester", f"/plans/{again['number']}/steps/flaky/give-up/"),
+        "run, cancelled": ("requester", f"/plans/{cancelled['number']}/run/"),
         "skip": ("approver", f"/plans/{failed['number']}/steps/fail/skip/"),
         "pause": ("requester", f"/plans/{running['number']}/pause/"),
         "cancel": ("requester", f"/plans/{running['number']}/cancel/"),

@@ -259,3 +259,42 @@ def test_the_export_is_read_only_for_the_play(lab):
 def test_the_progress_of_a_task_is_plain_data():
     step = TaskProgress("t", "h", "ok", False, 0, 1)
     assert dataclasses.asdict(step)["status"] == "ok"
+
+
+BREAK_ON_WEB1 = "{name: Break, ansible.builtin.fail: {msg: broken}, when: inventory_hostname == 'web1'}"
+LATER = "{name: Later, ansible.builtin.debug: {msg: later}}"
+
+
+@pytest.mark.parametrize(
+    ("plays", "finished"),
+    [
+        (play(BREAK_ON_WEB1, LATER, hosts="web"), ["web2"]),
+        (play(BREAK_ON_WEB1, LATER, hosts="web", any_errors_fatal="true"), []),
+        (play(BREAK_ON_WEB1, LATER, hosts="web", max_fail_percentage="0"), []),
+        (play(BREAK_ON_WEB1, LATER, hosts="web", serial="1"), []),  # the second batch was never begun
+        (play(BREAK_ON_WEB1.replace("web1", "web2"), LATER, hosts="web", serial="1"), []),  # another play might follow
+        (play(LATER, hosts="web2") + play(BREAK_ON_WEB1, LATER, hosts="web1"), []),
+        (play(BREAK_ON_WEB1, hosts="web") + play(LATER, hosts="web"), ["web2"]),
+        (play(LATER, hosts="web"), ["web1", "web2"]),
+    ],
+)
+def test_only_hosts_that_did_all_they_had_to_are_finished(lab, plays, finished):
+    watcher = Watcher()
+    outcome = lab(site=plays).run(watcher=watcher)
+    assert outcome.reached["ended"] is True
+    assert outcome.reached["finished"] == finished
+    assert "to retry" not in watcher.text and "@" not in watcher.text
+
+
+def test_how_far_a_run_is_is_told_while_it_runs(lab):
+    seen = []
+
+    class Looking(Watcher):
+        def reached(self, so_far):
+            seen.append(so_far())
+
+    lab(site=play("{name: One, ansible.builtin.debug: {msg: 1}}", LATER, hosts="web")).run(watcher=Looking())
+    assert [one["task"] for one in seen][:2] == ["One", "One"]
+    assert all(one["finished"] == [] and not one["ended"] for one in seen[:-1])
+    assert seen[-1]["finished"] == ["web1", "web2"]
+    assert seen[-2]["hosts"]["web1"]["ok"] == 2

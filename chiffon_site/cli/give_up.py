@@ -1,0 +1,20 @@
+"""`chiffon give-up`: let a step fail now instead of waiting for its next try."""
+
+import argparse
+
+from chiffon_site.cli.client import run_with_client
+from chiffon_site.cli.steering import add_plan, steer
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_plan(parser)
+    parser.add_argument("step", metavar="KEY", help="the step's key")
+    parser.add_argument("--reason", required=True, help="why it is not tried again")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Give up on the step."""
+    return run_with_client(
+        args, lambda client, args: steer(client, args, "give-up", {"reason": args.reason}, step=args.step)
+    )

@@ -1,0 +1,178 @@
+"""What a person reads and can press where a plan stopped, without JavaScript."""
+
+import re
+
+import pytest
+from django.urls import reverse
+
+from agents.models import Playbook, PlaybookRepository
+from audit.context import Actor
+from plans import services
+from plans.models import Attempt, Plan, Request, Session
+from tests import factories
+from tests.engine import Engine, stage
+from tests.factories import step
+
+pytestmark = pytest.mark.django_db
+REACHED = {
+    "task": "Restart <b>kuma</b>",
+    "tasks_reached": 4,
+    "hosts": {"web1": {"ok": 3, "failures": 1}, "web2": {"ok": 5}},
+    "ended": True,
+    "finished": ["web2"],
+}
+
+
+@pytest.fixture
+def engine():
+    factories.make_agent("infra-1", slots=4)
+    return Engine()
+
+
+@pytest.fixture
+def make(requester, approver, engine):
+    def made(*steps):
+        plan = factories.approve(factories.make_plan(requester, list(steps)), approver)
+        engine.run()
+        return plan
+
+    return made
+
+
+@pytest.fixture
+def half(make):
+    """A plan whose playbook failed on one of two hosts."""
+    repository = PlaybookRepository.objects.create(
+        name="playbooks", location="/nowhere", commit="c" * 40, tree="t" * 40
+    )
+    Playbook.objects.create(repository=repository, path="kuma.yml", details={"path": "kuma.yml"})
+    plan = make(
+        step("before"), step("a", "ansible.playbook", input={"playbook": "kuma.yml"}), step("after", depends_on=["a"])
+    )
+    Attempt.objects.filter(plan=plan, step__key="a").update(progress=REACHED)
+    return plan
+
+
+def url(name, plan, *more):
+    return reverse(f"plans:{name}", args=[plan.number, *more])
+
+
+def flaky(**more):
+    return step("a", "diagnostic.fail", input={"times": 1}, retry={"attempts": 3, "first_wait_seconds": 60}, **more)
+
+
+def broken(key):
+    return step(key, "diagnostic.fail", input={"times": 1, "transient": False})
+
+
+def test_what_is_kept_is_said_first(browse, requester, make):
+    plan = make(
+        step("before"), step("a", "diagnostic.fail", input={"times": 1, "transient": False}, depends_on=["before"])
+    )
+    page = browse(requester).get(url("run", plan)).text
+    assert page.index("before stays done. a failed.") < page.index("a failed after 1 try")
+    assert "Whoever looks after that host or service can mend it." in page
+    assert "Trying again changes nothing until it is mended." in page
+    assert "before stays done. a failed." in browse(requester).get(url("plan", plan)).text
+
+
+def test_each_way_on_says_what_it_does_and_what_stands_against_it(browse, requester, approver, make):
+    plan = make(broken("a"))
+    page = browse(requester).get(url("run", plan)).text
+    assert f'href="{url("retry_step", plan, "a")}"' in page
+    assert f'href="{url("skip_step", plan, "a")}"' not in page and "needs the role approver" in page
+    assert f'href="{url("skip_step", plan, "a")}"' in browse(approver).get(url("run", plan)).text
+
+
+def test_hosts_and_task_reached_are_shown_and_escaped(browse, requester, half):
+    page = browse(requester).get(url("run", half)).text
+    assert "It had reached its task 4, “Restart &lt;b&gt;kuma&lt;/b&gt;”." in page
+    assert "<code>web1</code> failed" in page and "<code>web2</code> finished" in page
+    assert f'href="{url("retry_step", half, "a")}?hosts=unfinished"' in page
+    assert "and finished web2" in page
+
+
+def test_going_on_with_the_unfinished_hosts_is_a_choice_on_the_page(browse, requester, half):
+    client = browse(requester)
+    asked = client.get(url("retry_step", half, "a")).text
+    assert 'value="" checked' in asked and "Only web1" in asked
+    assert 'value="unfinished" checked' in client.get(url("retry_step", half, "a"), {"hosts": "unfinished"}).text
+    assert client.post(url("retry_step", half, "a"), {"hosts": "some"}).status_code == 400
+    assert client.post(url("retry_step", half, "a"), {"hosts": "unfinished"}).status_code == 302
+    made = Attempt.objects.get(plan=half, step__key="a", number=2)
+    assert made.only_hosts == ["web1"]
+    assert "only web1" in client.get(url("run", half), {"step": "a", "try": 2}).text
+
+
+def test_where_the_hosts_are_not_known_the_page_offers_all_and_says_why(browse, requester, half):
+    Attempt.objects.filter(plan=half, step__key="a").update(progress={**REACHED, "finished": []})
+    asked = browse(requester).get(url("retry_step", half, "a")).text
+    assert "It can only run on all its hosts. Not possible: no host is known to be finished." in asked
+    assert 'name="hosts"' not in asked
+    answer = browse(requester).post(url("retry_step", half, "a"), {"hosts": "unfinished"})
+    assert answer.status_code == 409 and "hosts_unknown" in answer.text
+
+
+def test_a_wait_counts_down_and_can_be_ended_either_way(browse, requester, make, engine):
+    plan = make(flaky())
+    page = browse(requester).get(url("run", plan)).text
+    assert re.search(r"a: try 2 of 3 <time[^>]* data-until>in (1 min( \d+ s)?|60 s)</time>", page)
+    assert "It may pass by itself." in page
+    assert f'href="{url("give_up_step", plan, "a")}"' in page
+    asked = browse(requester).get(url("retry_step", plan, "a")).text
+    assert "Try a now?" in asked and "try 2 of 3 begins" in asked
+    assert browse(requester).post(url("retry_step", plan, "a"), {}).status_code == 302
+    engine.run()
+    assert stage(plan) == "completed"
+    assert browse(requester).post(url("retry_step", plan, "a"), {}).status_code == 409
+
+
+def test_giving_up_needs_a_reason_and_then_fails_the_step(browse, requester, make):
+    plan = make(flaky())
+    client = browse(requester)
+    assert b"It fails now" in client.get(url("give_up_step", plan, "a")).content
+    assert client.post(url("give_up_step", plan, "a"), {"reason": ""}).status_code == 400
+    assert client.post(url("give_up_step", plan, "a"), {"reason": "gone"}).status_code == 302
+    assert stage(plan) == "failed"
+    again = client.post(url("give_up_step", plan, "a"), {"reason": "gone, as typed"})
+    assert again.status_code == 409 and "gone, as typed" in again.text
+    assert client.get(url("give_up_step", plan, "nope")).status_code == 404
+
+
+def test_several_stuck_steps_go_on_together(browse, requester, make, engine):
+    plan = make(broken("a"), broken("b"))
+    client = browse(requester)
+    assert "Try all 2 again" in client.get(url("run", plan)).text
+    assert b"runs again from its beginning" in client.get(url("retry", plan)).content
+    assert client.post(url("retry", plan), {}).status_code == 302
+    engine.run()
+    assert stage(plan) == "completed"
+    assert client.post(url("retry", plan), {}).status_code == 409
+
+
+def test_a_cancelled_plan_says_what_was_kept_before_who_cancelled_it(browse, requester, make, approver):
+    plan = make(step("a"), flaky().copy() | {"key": "b", "depends_on": ["a"]})
+    services.cancel_plan(actor=Actor.person(approver), plan_id=plan.pk, reason="not today")
+    page = browse(requester).get(url("run", plan)).text
+    kept, who = page.index("a stays done."), page.index("Cancelled by approver: not today")
+    assert kept < who
+    assert "Nothing was undone." in page and "stays cancelled" in page
+    assert "What was planned" in browse(requester).get(url("plan", plan)).text
+
+
+def test_who_reads_only_is_shown_no_way(browse, auditor, make):
+    page = browse(auditor).get(url("run", make(flaky()))).text
+    assert "try 2 of 3" in page and "/give-up/" not in page and "/retry/" not in page
+
+
+def test_the_words_are_asked_again_by_who_may_read_them(browse, requester, stranger, approver):
+    plan = factories.make_plan(requester)
+    session = Session.objects.create(owner=requester)
+    request = Request.objects.create(session=session, requester=requester, text="Deploy <Kuma>")
+    Plan.objects.filter(pk=plan.pk).update(request=request, stage="cancelled")
+    page = browse(requester).get(url("run", plan)).text
+    assert f"?again={plan.number}" in page
+    assert "Deploy &lt;Kuma&gt;" in browse(requester).get(reverse("plans:new_request"), {"again": plan.number}).text
+    assert "Kuma&gt;" not in browse(stranger).get(reverse("plans:new_request"), {"again": plan.number}).text
+    for wrong in ("x", "-1", "9" * 30, "", "0"):
+        assert browse(requester).get(reverse("plans:new_request"), {"again": wrong}).status_code == 200
