@@ -42,7 +42,7 @@ class Gate:
     """Due attempts at their breakers, in one look. `through`: those that may be given an agent; the others wait."""
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
-        self._aims = {attempt.pk: aims_of(attempt.step) for attempt in attempts}
+        self._aims = {attempt.pk: _aims_for(attempt) for attempt in attempts}
         self._seen = breakers().look(sorted({aim for aims in self._aims.values() for aim in aims}))
         self._rows = breaker.rows_of(self._seen)
         self._probes = self._probes_that_live()
@@ -102,6 +102,12 @@ def note(step: Tried, attempt_id: UUID, result: WorkResult) -> None:
 def aims_of(step: Tried) -> list[Aim]:
     """The breakers that a step has to pass: its tool on each of its hosts, else on its service."""
     return [(step.tool, target) for target in tried_on(step)]
+
+
+def _aims_for(attempt: Attempt) -> list[Aim]:
+    """Those of one try, which may be its step's fallback: another tool, at the same targets."""
+    tool = attempt.work.tool
+    return [(tool, target) for _, target in aims_of(attempt.step)]
 
 
 def _verdicts(step: Tried, result: WorkResult) -> dict[Aim, Verdict]:

@@ -7,7 +7,7 @@ from uuid import UUID
 from audit.authority import Action, may
 from audit.context import Actor
 from audit.errors import NotAllowed
-from plans.errors import NotFound, Refused
+from plans.errors import IllegalTransition, NotFound, Refused
 from plans.models import Plan
 from plans.planning.validation import text_errors
 
@@ -39,3 +39,10 @@ def checked(text: str, name: str) -> str:
     if errors := text_errors(text, [name]):
         raise Refused("bad_text", str(errors[0]["msg"]))
     return text.strip()
+
+
+def not_undone(plan: Plan) -> IllegalTransition:
+    """Why a step of a plan that is or was rolled back does not go on."""
+    return IllegalTransition(
+        f"Plan {plan.number} was rolled back: what it had done is undone, so it does not go on. Ask for it anew."
+    )
