@@ -242,12 +242,12 @@ def test_an_agent_that_dies_between_two_items_loses_nothing(approved, engine):
     plan = approved(say("each", "{{ item }}", for_each=[1, 2, 3]))
     first, second, third = engine.dispatch()
     attempt.run(first[0], token=first[1], go_on_for=0)
-    claim(*second[:2])
+    running = claim(*second[:2])
     engine.forget_beats()
     engine.age_messages()
     engine.sweep()
     engine.run(patiently=True)
-    assert tries(plan, "each.1") == [(1, "interrupted"), (2, "completed")]
+    assert tries(plan, running.step.key) == [(1, "interrupted"), (2, "completed")]
     assert output(plan, "each") == {"items": [{"value": 1}, {"value": 2}, {"value": 3}]}
 
 
