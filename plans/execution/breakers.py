@@ -21,6 +21,7 @@ from agents.models import Breaker
 from agents.protocol import Outcome, WorkResult
 from plans import lifecycle
 from plans.enums import LIVE_ATTEMPTS
+from plans.execution import fallback
 from plans.models import Attempt
 from plans.targets import Aimed, host_of, tried_on
 
@@ -75,6 +76,8 @@ class Gate:
     def _lets_through(self, attempt: Attempt) -> bool:
         for aim in self._aims[attempt.pk]:
             seen = self._seen[aim]
+            if seen.left > 0 and seen.state is BreakerState.OPEN and fallback.can_take_over(attempt):
+                return self._falls_back(attempt, _sentence(self._rows[aim], seen))
             another = seen.probe in self._probes and seen.probe != str(attempt.pk)
             if seen.left > 0 and (seen.state is BreakerState.OPEN or another):
                 self._hold(attempt, aim, seen)
@@ -82,6 +85,16 @@ class Gate:
         if attempt.held_by_id:
             Attempt.objects.filter(pk=attempt.pk).update(held_by=None)
         return True
+
+    def _falls_back(self, attempt: Attempt, why: str) -> bool:
+        """Where its tool's breaker is open, a step's fallback does not wait for it; it has a breaker of its own."""
+        attempt.because, attempt.by_fallback = fallback.take_over(attempt, why, what="can not be tried now"), True
+        Attempt.objects.filter(pk=attempt.pk).update(by_fallback=True, because=attempt.because, held_by=None)
+        self._aims[attempt.pk] = _aims_for(attempt)
+        unseen = sorted(aim for aim in self._aims[attempt.pk] if aim not in self._seen)
+        self._seen = {**self._seen, **breakers().look(unseen)}
+        self._rows = breaker.rows_of(self._seen)
+        return self._lets_through(attempt)
 
     def _hold(self, attempt: Attempt, aim: Aim, seen: Seen) -> None:
         row = self._rows[aim]

@@ -17,7 +17,7 @@ def can_take_over(attempt: Attempt) -> bool:
 
 
 @requires_transaction
-def take_over(attempt: Attempt, why: str) -> str:
+def take_over(attempt: Attempt, why: str, *, what: str = "failed for good") -> str:
     """Record that the fallback goes on, and why; the sentence for its first try."""
     step, plan = attempt.step, attempt.plan
     work = step.fallback_work
@@ -32,7 +32,7 @@ def take_over(attempt: Attempt, why: str) -> str:
         tool=step.tool,
         fallback=work.tool if work else "",
     )
-    return f"{step.tool} failed for good, so {work.tool if work else 'nothing'} goes on: {why}"
+    return f"{step.tool} {what}, so {work.tool if work else 'nothing'} goes on: {why}"
 
 
 def tries_with_this_tool(attempt: Attempt) -> int:
