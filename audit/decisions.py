@@ -115,6 +115,9 @@ DECISIONS: Final[Mapping[str, DecisionType]] = _table(
         tone="warn",
     ),
     _d("attempt.retry_scheduled", "{step} is tried again in {seconds} s", "step", "number", "seconds", icon="retry"),
+    _d("step.fanned_out", "{step} runs once for each of {count} items", "step", "count", "list_sha256", icon="plan"),
+    _d("step.fell_back", "{step} goes on with {fallback}: {reason}", "step", "fallback", icon="retry", tone="warn"),
+    _d("plan.rollback_begun", "What was done is undone: {reason}", "step", icon="undo", tone="warn"),
     # Agents and playbooks
     _d("agent.registered", "Agent {subject} registered", "type", "slots", icon="agent"),
     _d("agent.status_changed", "Agent {subject} went from {was} to {now}: {reason}", "was", "now", icon="agent"),

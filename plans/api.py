@@ -62,7 +62,9 @@ def answer_request(request: HttpRequest, id: Path[UUID], body: schemas.MessageGi
 @plans.post("", response={201: schemas.PlanTold}, operation_id="create_plan", summary="A plan written by a program")
 def create_plan(request: HttpRequest, body: schemas.PlanGiven) -> Status[dict[str, Any]]:
     """Validated, digested and approved like any other; an invalid one is refused as a whole."""
-    made = services.create_plan(actor=caller(), goal=body.goal, steps=body.steps, budget=body.budget)
+    made = services.create_plan(
+        actor=caller(), goal=body.goal, steps=body.steps, budget=body.budget, max_parallel=body.max_parallel
+    )
     return Status(201, tell_plan(_plan(made.pk)))
 
 

@@ -9,7 +9,7 @@ from ninja import Schema
 from pydantic import Field
 
 from audit.http import USUAL_PAGE, After, Given, Limit, Time, Told
-from plans.enums import RequestStatus, Stage
+from plans.enums import OnFailure, RequestStatus, Stage
 
 LONGEST_CURSOR = 131_072
 LONGEST_REMARK = 4_000
@@ -32,6 +32,13 @@ class MessageGiven(Given):
     text: Text
 
 
+_ACTION: dict[str, Any] = {
+    "type": "object",
+    "required": ["tool"],
+    "properties": {"tool": {"type": "string"}, "input": {"type": "object"}},
+}
+
+
 class PlanGiven(Given):
     """A plan written by a program. Each step is checked, and everything that is wrong is told at once."""
 
@@ -49,12 +56,31 @@ class PlanGiven(Given):
                         "name": {"type": "string"},
                         "input": {"type": "object"},
                         "depends_on": {"type": "array", "items": {"type": "string"}},
+                        "agent_type": {"type": "string"},
+                        "work_type": {"type": "string"},
+                        "resources": {"type": "object"},
+                        "timeout_seconds": {"type": "integer"},
+                        "retry": {"type": "object"},
+                        "reason": {"type": "string"},
+                        "when": {
+                            "type": "string",
+                            "description": "A condition over earlier results, such as steps.check.output.count > 0.",
+                        },
+                        "for_each": {
+                            "type": ["array", "string"],
+                            "description": "A list, or one reference to one: the step runs once for each item, all in "
+                            "parallel, with {{ item }} and {{ index }} in its input. Its output is {items: [outputs]}.",
+                        },
+                        "on_failure": {"enum": [str(value) for value in OnFailure]},
+                        "fallback": _ACTION,
+                        "rollback": _ACTION,
                     },
                 }
             },
         ),
     ]
     budget: dict[str, Any] | None = None
+    max_parallel: Annotated[int, Field(description="How many steps of the plan may run at once.")] | None = None
 
 
 class ApproveGiven(Given):
@@ -177,6 +203,8 @@ class AttemptTold(Told):
     number: int
     status: str
     agent: str | None
+    tool: str
+    by_fallback: bool = Field(description="Whether it used the step's fallback instead of its own tool.")
     failure_mode: str | None
     transient: bool = Field(description="Whether the failure may pass by itself.")
     error: str | None
@@ -187,10 +215,23 @@ class AttemptTold(Told):
     finished_at: Time | None
 
 
+class ActionTold(Told):
+    """A tool with its input."""
+
+    tool: str
+    input: dict[str, Any]
+    playbook: dict[str, Any] | None
+
+
 class StepTold(Told):
-    """One piece of work of a plan, and how it went."""
+    """One piece of work of a plan, and how it went.
+
+    `kind` is `step`; `item` for one item of a fan-out, told after its step; or `rollback` for what undoes a step.
+    """
 
     key: str
+    kind: str
+    parent: str | None = Field(description="The step that it is an item of, or undoes.")
     task_id: UUID
     index: int
     name: str
@@ -208,6 +249,11 @@ class StepTold(Told):
     retry: RetryTold
     when: str | None
     on_failure: str
+    for_each: list[Any] | str | None
+    items: list[Any] | None = Field(description="The list that for_each led to, once that is known.")
+    item: Any
+    item_index: int | None
+    fallback: ActionTold | None
     reason: str
     status: str
     waiting_for: str | None
@@ -340,6 +386,8 @@ class PlanTold(Told):
     risk_facts: list[dict[str, Any]]
     estimated_seconds: int | None
     budget: dict[str, Any]
+    max_parallel: int | None
+    rollback_reason: str | None = Field(description="Why what was done is undone, or was.")
     commit: str | None = Field(description="The playbook repository's commit that was planned with.")
     policy: PolicyTold | None
     approvals: list[ApprovalTold]

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import F
 
 from plans.enums import AttemptStatus
-from plans.models import Approval, ApprovalPolicy, Attempt, Dependency, Message, Plan, Request, Revision, Step
+from plans.models import IN_ORDER, Approval, ApprovalPolicy, Attempt, Dependency, Message, Plan, Request, Revision, Step
 from plans.retry import RetryPolicy
 from plans.selectors.policy import active_policy
 
@@ -58,7 +58,7 @@ def tell_plans(plans: Sequence[Plan]) -> list[dict[str, Any]]:
     }
     steps: dict[UUID, list[Step]] = defaultdict(list)
     current = [revision.pk for revision in revisions.values()]
-    for step in Step.objects.filter(revision__in=current).order_by("index"):
+    for step in Step.objects.filter(revision__in=current).order_by(*IN_ORDER):
         steps[step.plan_id].append(step)
     told_steps = tell_steps([step for found in steps.values() for step in found], current)
     approvals: dict[UUID, list[Approval]] = defaultdict(list)
@@ -125,6 +125,8 @@ def _tell_plan(
         "risk_facts": revision.risk_facts,
         "estimated_seconds": revision.estimated_seconds,
         "budget": revision.budget,
+        "max_parallel": plan.max_parallel,
+        "rollback_reason": plan.rollback_reason or None,
         "commit": revision.commit or None,
         "policy": {
             "name": applied.name,
@@ -157,8 +159,11 @@ def _tell_approval(answer: Approval) -> dict[str, Any]:
 
 def _tell_step(step: Step, depends_on: list[str], attempts: list[Attempt]) -> dict[str, Any]:
     last = attempts[-1] if attempts else None
+    fallback = step.fallback_work
     return {
         "key": step.key,
+        "kind": step.kind,
+        "parent": step.parent_key or None,
         "task_id": step.pk,
         "index": step.index,
         "name": step.name,
@@ -176,12 +181,19 @@ def _tell_step(step: Step, depends_on: list[str], attempts: list[Attempt]) -> di
         "retry": RetryPolicy.from_json(step.retry).to_json(),
         "when": step.when or None,
         "on_failure": step.on_failure,
+        "for_each": step.for_each,
+        "items": step.items,
+        "item": step.item,
+        "item_index": step.item_index,
+        "fallback": {"tool": fallback.tool, "input": fallback.input, "playbook": fallback.playbook}
+        if fallback
+        else None,
         "reason": step.reason,
         "status": step.status,
         "waiting_for": step.waiting_for or None,
         "agent": last.agent.name if last and last.agent else None,
         "routing": (last.routing or None) if last else None,
-        "attempts": [_tell_attempt(attempt) for attempt in attempts],
+        "attempts": [_tell_attempt(attempt, step) for attempt in attempts],
         "output": step.output,
         "summary": step.summary,
         "error": step.error or None,
@@ -191,12 +203,15 @@ def _tell_step(step: Step, depends_on: list[str], attempts: list[Attempt]) -> di
     }
 
 
-def _tell_attempt(attempt: Attempt) -> dict[str, Any]:
+def _tell_attempt(attempt: Attempt, step: Step) -> dict[str, Any]:
+    work = step.work_of(by_fallback=attempt.by_fallback)
     return {
         "id": attempt.pk,
         "number": attempt.number,
         "status": attempt.status,
         "agent": attempt.agent.name if attempt.agent else None,
+        "tool": work.tool,
+        "by_fallback": attempt.by_fallback,
         "failure_mode": attempt.failure_mode or None,
         "transient": attempt.transient,
         "error": attempt.error or None,

@@ -1,6 +1,6 @@
 """What is approved, as one hash: SHA-256 Merkle root (RFC 9162) over canonical JSON (RFC 8785) of everything with meaning.
 
-Leaf 0 is the header (playbook commit and tree, budget, number of steps); leaf n is the n-th step. Prose and the order of
+Leaf 0 is the header (playbook commit and tree, budget, limits, number of steps); leaf n is the n-th step. Prose and the order of
 keys are outside. A step's leaf with its proof shows that the step is part of what was approved, without the other steps.
 Pure.
 """
@@ -14,10 +14,11 @@ from typing import Any, Final
 from audit.canonical import canonical
 from audit.merkle import leaf_hash, proofs, root, root_from_proof
 
-VERSION: Final = 1
+VERSION: Final = 2
 
-# The fields of a step that have meaning. A new one raises VERSION.
-STEP_FIELDS: Final = (
+# The fields of a step that have meaning, and those that came with a later VERSION with the value that says nothing.
+# A later field is only in the content where it says something, so that a plan digested before it keeps its digest.
+_FIRST_FIELDS: Final = (
     "key",
     "tool",
     "input",
@@ -35,6 +36,8 @@ STEP_FIELDS: Final = (
     "hosts",
     "preview",
 )
+_LATER_FIELDS: Final[Mapping[str, Any]] = {"kind": "step", "undoes": "", "for_each": None, "fallback": None}
+STEP_FIELDS: Final = (*_FIRST_FIELDS, *_LATER_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +49,32 @@ class Sealed:
     proofs: tuple[tuple[str, ...], ...]
 
 
-def header_content(*, commit: str, tree: str, repository: str, budget: Mapping[str, Any], steps: int) -> dict[str, Any]:
-    """What the digest covers besides the steps."""
-    return {
-        "v": VERSION,
+def header_content(
+    *,
+    commit: str,
+    tree: str,
+    repository: str,
+    budget: Mapping[str, Any],
+    steps: int,
+    max_parallel: int | None = None,
+    version: int = VERSION,
+) -> dict[str, Any]:
+    """What the digest covers besides the steps. `steps` counts every leaf: those that undo steps as well."""
+    content = {
+        "v": version,
         "repository": repository,
         "commit": commit,
         "tree": tree,
         "budget": dict(budget),
         "steps": steps,
     }
+    return content if max_parallel is None else {**content, "max_parallel": max_parallel}
 
 
 def step_content(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What the digest covers of one step. Raises KeyError if a field with meaning is missing."""
-    return {name: fields[name] for name in STEP_FIELDS}
+    later = {name: fields[name] for name, nothing in _LATER_FIELDS.items() if fields[name] != nothing}
+    return {name: fields[name] for name in _FIRST_FIELDS} | later
 
 
 def leaf(content: Mapping[str, Any]) -> str:

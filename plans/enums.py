@@ -84,6 +84,16 @@ class OnFailure(TextChoices):
 
     STOP = "stop", "Stop what depends on it"
     CONTINUE = "continue", "Go on without it"
+    FALLBACK = "fallback", "Try its fallback"
+    ROLLBACK = "rollback", "Undo what was done"
+
+
+class StepKind(TextChoices):
+    """What a step row is: a step of the plan, one item of a fan-out, or what undoes a step."""
+
+    STEP = "step", "Step"
+    ITEM = "item", "Item"
+    ROLLBACK = "rollback", "Rollback"
 
 
 class EventType(TextChoices):

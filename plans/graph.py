@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from plans.dag import layers
+
 WIDTH, HEIGHT, GAP_X, GAP_Y, EDGE = 230, 60, 58, 18, 2
+BAR: Final = 22  # how much higher a box with a bar is
+BEHIND: Final = 5  # how far the second sheet of a fan-out stands out
 SHOWN: Final = 12
 _CLIPPED: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What one box stands for. `sub` is the line under its title; `state` and its looks come from the status."""
+    """What one box stands for. `sub` is the line under its title; `state` and its looks come from the status.
+
+    `parts` are the tones of a fan-out's items, in order: it is drawn as a stack with a bar. `undoes` is the key of the
+    step that this one undoes: it stands below the others, dashed until it runs. `marks` are icons with their meaning.
+    """
 
     key: str
     title: str
@@ -24,6 +32,15 @@ class Node:
     tone: str
     href: str
     spins: bool = False
+    parts: tuple[str, ...] | None = None
+    undoes: str = ""
+    ghost: bool = False
+    marks: tuple[tuple[str, str], ...] = ()
+    says: str = ""  # its state for the sentence about the whole, if that is not what the box shows
+
+    @property
+    def word(self) -> str:
+        return self.says or self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +62,20 @@ class Box:
     segments: tuple[Segment, ...] = ()
     width: int = WIDTH
     height: int = HEIGHT
+
+    @property
+    def sheet(self) -> tuple[int, int] | None:
+        """Where the second sheet of a fan-out stands, behind the first."""
+        return (self.x + BEHIND, self.y + BEHIND) if self.node.parts is not None else None
+
+    @property
+    def marks(self) -> list[tuple[int, str, str]]:
+        """The place, icon and meaning of each mark, from the right."""
+        return [(self.x + self.width - 24 - 18 * n, *mark) for n, mark in enumerate(self.node.marks)]
+
+    @property
+    def mark_y(self) -> int:
+        return self.y + 9
 
     @property
     def text_x(self) -> int:
@@ -72,16 +103,17 @@ class Box:
 
     @property
     def bar_y(self) -> int:
-        return self.y + 52
+        return self.y + 62
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One dependency: a path and its arrow head. `hot`: work flows into its end now."""
+    """One dependency: a path and its arrow head. `hot`: work flows into its end now. `ghost`: it only may be gone."""
 
     path: str
     arrow: str
     hot: bool
+    ghost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,47 +129,94 @@ class Drawing:
 
 
 def draw(nodes: Sequence[Node], upstream: Mapping[str, Iterable[str]]) -> Drawing:
-    """Place the steps in columns by what they depend on. More than 12 are drawn as groups, in the order of work."""
+    """Place the steps in columns by what they depend on, and what undoes them below.
+
+    More than 12 are drawn as groups, in the order of work, with one more for all that undoes them.
+    """
     if not nodes:
         return Drawing(0, 0)
-    says = ", ".join(f"{count} {state.lower()}" for state, count in Counter(node.state for node in nodes).items())
-    if len(nodes) > SHOWN:
-        groups = _grouped(nodes)
-        order = {group.node.key: [groups[i - 1].node.key] if i else [] for i, group in enumerate(groups)}
-        return _place([group.node for group in groups], order, says, {g.node.key: g.segments for g in groups})
-    return _place(nodes, upstream, says, {})
+    steps = [node for node in nodes if not node.undoes]
+    undoing = [node for node in nodes if node.undoes]
+    counts = Counter(node.word for node in steps)
+    says = ", ".join(f"{count} {word.lower()}" for word, count in counts.items())
+    if undoing:
+        says += f"; {len(undoing)} can be undone"
+    if len(steps) <= SHOWN:
+        return _place(steps, undoing, upstream, says, {})
+    groups = _grouped(steps)
+    order = {group.node.key: [groups[place - 1].node.key] if place else [] for place, group in enumerate(groups)}
+    shown, segments = [group.node for group in groups], {group.node.key: group.segments for group in groups}
+    below = []
+    if undoing:
+        group = _group(undoing, "group-undo", f"Undo {len(undoing)} step{'s' if len(undoing) > 1 else ''}")
+        below = [replace(group.node, undoes=shown[-1].key, ghost=all(node.ghost for node in undoing))]
+        segments[group.node.key] = group.segments
+    return _place(shown, below, order, says, segments)
 
 
 def _place(
     nodes: Sequence[Node],
+    undoing: Sequence[Node],
     upstream: Mapping[str, Iterable[str]],
     says: str,
     segments: Mapping[str, tuple[Segment, ...]],
 ) -> Drawing:
     columns = _columns([node.key for node in nodes], upstream)
-    height = max(len(column) for column in columns) * (HEIGHT + GAP_Y) - GAP_Y + 2 * EDGE
-    by_key = {node.key: node for node in nodes}
+    by_key = {node.key: node for node in (*nodes, *undoing)}
+    bars = {**{key: _bar(node.parts) for key, node in by_key.items() if node.parts is not None}, **segments}
+    tall = HEIGHT + (BAR if bars else 0)
+    edge = EDGE + (BEHIND if any(node.parts is not None for node in nodes) else 0)
+    height = max(len(column) for column in columns) * (tall + GAP_Y) - GAP_Y
     boxes: dict[str, Box] = {}
+
+    def put(key: str, x: int, y: int) -> None:
+        bar = tuple(Segment(x + 14 + part.x, part.width, part.tone) for part in bars.get(key, ()))
+        boxes[key] = Box(by_key[key], x, y, segments=bar, height=tall)
+
     for number, column in enumerate(columns):
-        top = (height - (len(column) * (HEIGHT + GAP_Y) - GAP_Y)) // 2
+        top = EDGE + (height - (len(column) * (tall + GAP_Y) - GAP_Y)) // 2
         for row, key in enumerate(column):
-            place = (EDGE + number * (WIDTH + GAP_X), top + row * (HEIGHT + GAP_Y))
-            bar = tuple(Segment(place[0] + 14 + part.x, part.width, part.tone) for part in segments.get(key, ()))
-            boxes[key] = Box(by_key[key], *place, segments=bar)
+            put(key, EDGE + number * (WIDTH + GAP_X), top + row * (tall + GAP_Y))
     curves = [_curve(boxes[before], boxes[key]) for key in boxes for before in upstream.get(key, ()) if before in boxes]
-    width = len(columns) * (WIDTH + GAP_X) - GAP_X + 2 * EDGE
-    return Drawing(width, height, list(boxes.values()), curves, says, wide=len(columns) > 3)
+    lanes: Counter[int] = Counter()
+    for node in undoing:
+        if (step := boxes.get(node.undoes)) is None:
+            continue
+        put(node.key, step.x, EDGE + height + 2 * GAP_Y + lanes[step.x] * (tall + GAP_Y))
+        lanes[step.x] += 1
+        curves.append(_undo_curve(step, boxes[node.key]))
+    below = max(lanes.values(), default=0)
+    whole = height + (GAP_Y + below * (tall + GAP_Y) if below else 0) + EDGE + edge
+    width = len(columns) * (WIDTH + GAP_X) - GAP_X + EDGE + edge
+    return Drawing(width, whole, list(boxes.values()), curves, says, wide=len(columns) > 3)
 
 
 def _columns(keys: Sequence[str], upstream: Mapping[str, Iterable[str]]) -> list[list[str]]:
-    """Each step one column after the last of those it waits for. Keys come in the order of work."""
-    depth: dict[str, int] = {}
-    for key in keys:
-        depth[key] = 1 + max((depth[before] for before in upstream.get(key, ()) if before in depth), default=-1)
+    """Each step one column after the last of those it waits for, in whatever order they are written."""
+    known = set(keys)
+    before = {key: [one for one in upstream.get(key, ()) if one in known] for key in keys}
+    depth = {key: number for number, layer in enumerate(layers(before)) for key in layer}
     columns: list[list[str]] = [[] for _ in range(max(depth.values()) + 1)]
     for key in keys:
         columns[depth[key]].append(key)
     return columns
+
+
+def _bar(tones: Iterable[str]) -> tuple[Segment, ...]:
+    """The bar of a group or a fan-out: a part for each tone, as wide as it is frequent."""
+    counts = Counter(tones)
+    segments, x, total = [], 0.0, sum(counts.values())
+    for tone, count in counts.items():
+        width = (WIDTH - 28) * count / total
+        segments.append(Segment(x, width, tone))
+        x += width
+    return tuple(segments)
+
+
+def _undo_curve(step: Box, undo: Box) -> Curve:
+    x1, y1, x2, y2 = step.x + step.width // 2, step.y + step.height, undo.x + undo.width // 2, undo.y - 7
+    path = f"M{x1} {y1}L{x2} {y2}"
+    return Curve(path, f"M{x2 - 4} {y2}L{x2} {y2 + 7}L{x2 + 4} {y2}z", hot=undo.node.spins, ghost=undo.node.ghost)
 
 
 def _curve(start: Box, end: Box) -> Curve:
@@ -154,27 +233,26 @@ def _grouped(nodes: Sequence[Node]) -> list[Box]:
     groups = []
     for first in range(0, len(nodes), size):
         part = nodes[first : first + size]
-        worst = max(part, key=lambda node: _ATTENTION.get(node.tone, 0))
-        counts = Counter(node.tone for node in part)
-        segments, x = [], 0.0
-        for tone, count in counts.items():
-            width = (WIDTH - 28) * count / len(part)
-            segments.append(Segment(x, width, tone))
-            x += width
         title = f"{first + 1} to {first + len(part)}" if len(part) > 1 else part[0].title
-        same = sum(node.state == worst.state for node in part)
-        node = Node(
-            key=f"group-{first}",
-            title=title,
-            sub=f"{part[0].key[:14]} … {part[-1].key[:14]}" if len(part) > 1 else part[0].sub,
-            state=f"{same} of {len(part)} {worst.state.lower()}",
-            icon=worst.icon,
-            tone=worst.tone,
-            href=worst.href,
-            spins=worst.spins,
-        )
-        groups.append(Box(node, 0, 0, segments=tuple(segments)))
+        groups.append(_group(part, f"group-{first}", title))
     return groups
+
+
+def _group(part: Sequence[Node], key: str, title: str) -> Box:
+    """Some steps as one box, looking like that of them which needs eyes most."""
+    worst = max(part, key=lambda node: _ATTENTION.get(node.tone, 0))
+    same = sum(node.word == worst.word for node in part)
+    node = Node(
+        key=key,
+        title=title,
+        sub=f"{part[0].key[:14]} … {part[-1].key[:14]}" if len(part) > 1 else part[0].sub,
+        state=f"{same} of {len(part)} {worst.word.lower()}",
+        icon=worst.icon,
+        tone=worst.tone,
+        href=worst.href,
+        spins=worst.spins,
+    )
+    return Box(node, 0, 0, segments=_bar([one.tone for one in part]))
 
 
 _ATTENTION: Final = {"bad": 5, "warn": 4, "run": 3, "you": 2, "idle": 1, "ok": 0}

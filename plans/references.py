@@ -73,19 +73,48 @@ def condition_errors(text: str, *, upstream: Collection[str], fan_out: bool = Fa
     if len(text) > LONGEST:
         return [f"A condition has at most {LONGEST} characters."]
     try:
-        tree = _ENVIRONMENT.parse("{{ (" + text + ") }}")
+        tree = _ENVIRONMENT.parse(as_template(text))
     except (TemplateSyntaxError, RecursionError) as error:
         return [f"The condition {text[:80]!r} can not be read: {getattr(error, 'message', 'it is nested too deeply')}."]
     return _tree_errors(tree, (*_PATHS, *_LOGIC), upstream, fan_out, text)
 
 
 def steps_in(value: Any) -> set[str]:
-    """The keys of the steps that a JSON value or a condition refers to."""
-    found: set[str] = set()
+    """The keys of the steps that a JSON value refers to."""
+    return {key for key, _part in reads(value)}
+
+
+def reads(value: Any) -> set[tuple[str, str]]:
+    """What a JSON value reads of earlier steps: pairs of a step's key and `output` or `status`."""
+    return {(path[1], path[2]) for path in _all_paths(value) if len(path) > 2 and path[0] == "steps"}
+
+
+def roots_in(value: Any) -> set[str]:
+    """What the references of a JSON value start with: steps, state, item or index."""
+    return {path[0] for path in _all_paths(value)}
+
+
+def as_template(condition: str) -> str:
+    """A condition as a value that holds it as a reference."""
+    return "{{ (" + condition + ") }}" if condition else ""
+
+
+def is_one(text: str) -> bool:
+    """Whether a text is one reference and nothing else, so that its value keeps its type."""
+    try:
+        return is_template(text) and _lone(_ENVIRONMENT.parse(text.strip())) is not None
+    except (TemplateSyntaxError, RecursionError):
+        return False
+
+
+def _all_paths(value: Any) -> Iterator[tuple[Any, ...]]:
+    """Every path of a JSON value; what can not be read refers to nothing, and is told by errors_in."""
     for text in _texts(value):
-        if is_template(text):
-            found |= {path[1] for path in _paths(_ENVIRONMENT.parse(text)) if len(path) > 1 and path[0] == "steps"}
-    return found
+        if is_template(text) and len(text) <= LONGEST + 10:
+            try:
+                yield from _paths(_ENVIRONMENT.parse(text))
+            except (TemplateSyntaxError, RecursionError):
+                continue
 
 
 def resolve(value: Any, scope: Mapping[str, Any]) -> Any:

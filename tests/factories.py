@@ -55,11 +55,11 @@ def step(key: str = "say", tool: str = "diagnostic.echo", **more: Any) -> dict[s
     return {"key": key, "tool": tool, **value, **more}
 
 
-def make_plan(requester: Any, steps: Iterable[dict[str, Any]] = (), goal: str = "Try an agent") -> Plan:
+def make_plan(requester: Any, steps: Iterable[dict[str, Any]] = (), goal: str = "Try an agent", **more: Any) -> Plan:
     """A plan of this person that awaits approval, by default of one diagnostic step."""
     if not ApprovalPolicy.objects.filter(active=True).exists():
         make_policy()
-    made = services.create_plan(actor=Actor.person(requester), goal=goal, steps=list(steps) or [step()])
+    made = services.create_plan(actor=Actor.person(requester), goal=goal, steps=list(steps) or [step()], **more)
     return Plan.objects.get(pk=made.pk)
 
 

@@ -40,6 +40,10 @@ def describe(plan: dict[str, Any]) -> str:
         f"Digest     {plan['digest'] or 'none yet'}",
         f"Trace      {plan['trace_id']}",
     ]
+    if plan["max_parallel"]:
+        lines.append(f"Limit      {plan['max_parallel']} of its steps at once")
+    if plan["rollback_reason"]:
+        lines.append(f"Rollback   {plain(plan['stage_reason'] or plan['rollback_reason'])}")
     if plan["commit"]:
         lines.append(f"Commit     {plan['commit']}")
     if plan["policy"]:
@@ -50,7 +54,7 @@ def describe(plan: dict[str, Any]) -> str:
         table(("#", "step", "status", "risk", "agent", "hosts", "what"), [_row(step) for step in plan["steps"]]),
     ]
     for step in plan["steps"]:
-        lines += _details(step)
+        lines += _details(step) if step["kind"] != "item" or step["error"] else []
     lines += [""] if plan["approvals"] else []
     for answer in plan["approvals"]:
         comment = f": {plain(answer['comment'])}" if answer["comment"] else ""
@@ -70,8 +74,8 @@ def _mark(fact: dict[str, Any]) -> str:
 def _row(step: dict[str, Any]) -> tuple[object, ...]:
     what = step["playbook"]["path"] if step["playbook"] else step["tool"]
     return (
-        step["index"],
-        step["key"],
+        {"item": "", "rollback": "undo"}.get(step["kind"], step["index"]),
+        f"  {step['key']}" if step["kind"] == "item" else step["key"],
         stage(step["status"]),
         step["risk"],
         step["agent"] or "-",
@@ -81,6 +85,12 @@ def _row(step: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _details(step: dict[str, Any]) -> list[str]:
+    if step["kind"] == "item":  # its step says the rest
+        return [
+            "",
+            f"{step['key']} ({plain(json.dumps(step['item'], ensure_ascii=False))})",
+            f"   error: {plain(step['error'])}",
+        ]
     lines = ["", f"{step['index']}. {plain(step['name'])}"]
     if step["reason"]:
         lines.append(f"   why: {plain(step['reason'])}")
@@ -92,7 +102,27 @@ def _details(step: dict[str, Any]) -> list[str]:
         lines.append(
             f"   {plain(name)} = {plain(json.dumps(value, ensure_ascii=False))}" + (f"  ({told})" if told else "")
         )
+    lines += _course(step)
     for label in ("waiting_for", "summary", "error"):
         if step[label]:
             lines.append(f"   {label.replace('_', ' ')}: {plain(step[label])}")
+    return lines
+
+
+def _course(step: dict[str, Any]) -> list[str]:
+    """Whether and how often it runs, and what becomes of its failure, where that is not the usual."""
+    lines = []
+    if step["when"]:
+        lines.append(f"   only if: {plain(step['when'])}")
+    if step["for_each"] is not None:
+        items = step["for_each"] if step["items"] is None else step["items"]
+        lines.append(
+            f"   for each of: {plain(items if isinstance(items, str) else json.dumps(items, ensure_ascii=False))}"
+        )
+    if step["on_failure"] != "stop":
+        lines.append(f"   on failure: {step['on_failure']}")
+    if step["fallback"]:
+        given = plain(json.dumps(step["fallback"]["input"], ensure_ascii=False))
+        used = " (it was used)" if any(one["by_fallback"] for one in step["attempts"]) else ""
+        lines.append(f"   fallback: {step['fallback']['tool']} {given}{used}")
     return lines

@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from django.db import connection
 
-from plans.digest import belongs, digest_of, header_content, step_content
-from plans.enums import Decision
+from plans.digest import STEP_FIELDS, VERSION, belongs, digest_of, header_content, step_content
+from plans.enums import Decision, StepKind
 from plans.models import Approval, ApprovalPolicy, Plan, Revision
 
 _ROWS = """
 SELECT to_jsonb(step) || jsonb_build_object('depends_on', (
     SELECT coalesce(jsonb_agg(upstream.key ORDER BY upstream.key COLLATE "C"), '[]') FROM plans_dependency edge
-    JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id))
-FROM plans_step step WHERE step.revision_id = %s ORDER BY step.index
+    JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id),
+    'undoes', coalesce((SELECT key FROM plans_step undone WHERE undone.id = step.parent_id), ''))
+FROM plans_step step WHERE step.revision_id = %s AND step.kind <> 'item' ORDER BY step.index
 """
+# What an item does is what its step says; only these are its own.
+_SHARED: Final = tuple(
+    name for name in STEP_FIELDS if name not in ("key", "kind", "undoes", "depends_on", "for_each", "preview")
+)
+_CHANGED: Final = "Step {} is not what was approved: it was changed afterwards."
 _NO_VOTES = "Nobody, or not enough people, approved this digest."
 _MOST_SEEN = 10_000
 _seen: set[tuple[UUID, str]] = set()
@@ -38,6 +44,21 @@ class StepFacts(Protocol):
     def approved(self) -> Mapping[str, Any]: ...
 
 
+class ItemFacts(StepFacts, Protocol):
+    """What it looks at besides of a step that may be one item of a fan-out: that step, and the list it found."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def item(self) -> Any: ...
+    @property
+    def item_index(self) -> int | None: ...
+    @property
+    def of(self) -> StepFacts | None: ...
+    @property
+    def items(self) -> Sequence[Any]: ...
+
+
 class ClaimedFacts(Protocol):
     """What the gate looks at of a claimed attempt; execution, which is above this room, has the class."""
 
@@ -48,7 +69,7 @@ class ClaimedFacts(Protocol):
     @property
     def steps(self) -> int: ...
     @property
-    def step(self) -> StepFacts: ...
+    def step(self) -> ItemFacts: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +95,9 @@ def current_policy() -> ApprovalPolicy:
 
 def current_revision(plan: Plan) -> Revision:
     """The revision that would run."""
-    return Revision.objects.select_related("repository").get(plan=plan, number=plan.revision_number)
+    found = Revision.objects.select_related("repository").get(plan=plan, number=plan.revision_number)
+    found.plan = plan
+    return found
 
 
 def standing(revision: Revision, *, viewer: Any = None) -> Standing:
@@ -100,6 +123,8 @@ def differs(revision: Revision) -> str:
         tree=revision.tree,
         budget=revision.budget,
         steps=len(steps),
+        max_parallel=revision.plan.max_parallel,
+        version=revision.header.get("v", VERSION),
     )
     contents = [step_content(step) for step in steps]
     if digest_of(header, contents) == revision.digest:
@@ -107,13 +132,14 @@ def differs(revision: Revision) -> str:
     for step, content in zip(steps, contents, strict=True):
         where = {"index": step["index"], "siblings": step["proof"]}
         if not belongs(content, steps=len(steps), digest=revision.digest, **where):
-            return f"Step {step['key']} is not what was approved: it was changed afterwards."
-    return "The plan is not what was approved: its playbooks, budget or number of steps changed afterwards."
+            return _CHANGED.format(step["key"])
+    return "The plan is not what was approved: its playbooks, budget, limit or number of steps changed afterwards."
 
 
 def refusal_to_begin(plan: Plan, attempt_id: UUID) -> str:
     """Why a plan may not begin with this attempt; empty if it may. Everything is recomputed and compared with what was approved."""
     revision = Revision.objects.get(steps__attempts=attempt_id)
+    revision.plan = plan
     if revision.number != plan.revision_number:
         return f"Revision {revision.number} is no longer the current one."
     if not _votes_known(revision.pk, revision.digest):
@@ -130,9 +156,29 @@ def refusal_to_run(claimed: ClaimedFacts) -> str:
     if not _votes_known(claimed.revision_id, claimed.digest):
         return _NO_VOTES
     step = claimed.step
-    if belongs(step.approved, index=step.index, steps=claimed.steps, siblings=step.proof, digest=claimed.digest):
-        return ""
-    return f"Step {step.key} is not what was approved: it was changed afterwards."
+    if step.kind == StepKind.ITEM:
+        return _item_refusal(step, claimed)
+    return "" if _is_leaf(step, claimed) else _CHANGED.format(step.key)
+
+
+def _is_leaf(step: StepFacts, claimed: ClaimedFacts) -> bool:
+    """Whether a step is a leaf of the approved digest."""
+    return belongs(step.approved, index=step.index, steps=claimed.steps, siblings=step.proof, digest=claimed.digest)
+
+
+def _item_refusal(item: ItemFacts, claimed: ClaimedFacts) -> str:
+    """Why one item of a fan-out may not run: its step was approved, it does the same, and for an item of the list."""
+    step = item.of
+    if step is None or not _is_leaf(step, claimed):
+        return _CHANGED.format(step.key if step else item.key)
+    if any(item.approved.get(name) != step.approved.get(name) for name in _SHARED):
+        return _CHANGED.format(item.key)
+    written, place = step.approved["for_each"], item.item_index
+    if isinstance(written, list) and list(item.items) != written:
+        return f"The list of {step.key} is not what was approved: it was changed afterwards."
+    if place is None or place >= len(item.items) or item.items[place] != item.item or item.key != f"{step.key}.{place}":
+        return f"Step {item.key} is not for an item of the list that {step.key} found."
+    return ""
 
 
 def _votes_known(revision_id: UUID, digest: str) -> bool:

@@ -25,7 +25,7 @@ from plans import lifecycle, live, references
 from plans.approval import gate
 from plans.conf import CONTINUE_SECONDS, LEASE_SECONDS
 from plans.enums import EventType, Stage
-from plans.execution import breakers, engine, fleet, hot_path, narrowing
+from plans.execution import breakers, engine, fleet, hot_path, narrowing, rollback
 from plans.execution.claims import Claimed
 from plans.execution.finish import capped, finish, never_began, refuse
 from plans.execution.hot_path import Ending, NeedsDecision, ToBegin
@@ -73,6 +73,10 @@ def begin(
         if plan is None:
             return None
         with acting(SYSTEM, plan.trace_id):
+            if plan.rollback_reason:
+                rollback.take_back(plan, attempt_id)
+                engine.settle(plan)
+                return None
             if plan.stage == Stage.APPROVED:
                 if refusal := gate.refusal_to_begin(plan, attempt_id):
                     refuse(Attempt.objects.select_related("step", "plan").get(pk=attempt_id), refusal)
@@ -146,7 +150,9 @@ def _resolved(claimed: Claimed, tool: Tool) -> dict[str, Any]:
     step = claimed.step
     if not references.has_any(step.input):
         return dict(step.input)
-    value: dict[str, Any] = references.resolve(step.input, engine.scope_of(claimed.revision_id, step.input))
+    value: dict[str, Any] = references.resolve(
+        step.input, engine.scope_of(claimed.revision_id, step.input) | step.scope
+    )
     checked = {"playbook": step.playbook["path"], "variables": value} if step.playbook else value
     if wrong := input_errors(tool, checked):
         place = ".".join(map(str, wrong[0]["loc"]))

@@ -21,6 +21,7 @@ from agents.models import Breaker
 from agents.protocol import Outcome, WorkResult
 from plans import lifecycle
 from plans.enums import LIVE_ATTEMPTS
+from plans.execution import fallback
 from plans.models import Attempt
 from plans.targets import Aimed, host_of, tried_on
 
@@ -42,7 +43,7 @@ class Gate:
     """Due attempts at their breakers, in one look. `through`: those that may be given an agent; the others wait."""
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
-        self._aims = {attempt.pk: aims_of(attempt.step) for attempt in attempts}
+        self._aims = {attempt.pk: _aims_for(attempt) for attempt in attempts}
         self._seen = breakers().look(sorted({aim for aims in self._aims.values() for aim in aims}))
         self._rows = breaker.rows_of(self._seen)
         self._probes = self._probes_that_live()
@@ -75,6 +76,8 @@ class Gate:
     def _lets_through(self, attempt: Attempt) -> bool:
         for aim in self._aims[attempt.pk]:
             seen = self._seen[aim]
+            if seen.left > 0 and seen.state is BreakerState.OPEN and fallback.can_take_over(attempt):
+                return self._falls_back(attempt, _sentence(self._rows[aim], seen))
             another = seen.probe in self._probes and seen.probe != str(attempt.pk)
             if seen.left > 0 and (seen.state is BreakerState.OPEN or another):
                 self._hold(attempt, aim, seen)
@@ -82,6 +85,16 @@ class Gate:
         if attempt.held_by_id:
             Attempt.objects.filter(pk=attempt.pk).update(held_by=None)
         return True
+
+    def _falls_back(self, attempt: Attempt, why: str) -> bool:
+        """Where its tool's breaker is open, a step's fallback does not wait for it; it has a breaker of its own."""
+        attempt.because, attempt.by_fallback = fallback.take_over(attempt, why, what="can not be tried now"), True
+        Attempt.objects.filter(pk=attempt.pk).update(by_fallback=True, because=attempt.because, held_by=None)
+        self._aims[attempt.pk] = _aims_for(attempt)
+        unseen = sorted(aim for aim in self._aims[attempt.pk] if aim not in self._seen)
+        self._seen = {**self._seen, **breakers().look(unseen)}
+        self._rows = breaker.rows_of(self._seen)
+        return self._lets_through(attempt)
 
     def _hold(self, attempt: Attempt, aim: Aim, seen: Seen) -> None:
         row = self._rows[aim]
@@ -102,6 +115,12 @@ def note(step: Tried, attempt_id: UUID, result: WorkResult) -> None:
 def aims_of(step: Tried) -> list[Aim]:
     """The breakers that a step has to pass: its tool on each of its hosts, else on its service."""
     return [(step.tool, target) for target in tried_on(step)]
+
+
+def _aims_for(attempt: Attempt) -> list[Aim]:
+    """Those of one try, which may be its step's fallback: another tool, at the same targets."""
+    tool = attempt.work.tool
+    return [(tool, target) for _, target in aims_of(attempt.step)]
 
 
 def _verdicts(step: Tried, result: WorkResult) -> dict[Aim, Verdict]:

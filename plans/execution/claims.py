@@ -9,6 +9,7 @@ from uuid import UUID
 
 from agents.protocol import PlaybookRef
 from plans.digest import STEP_FIELDS, step_content
+from plans.enums import StepKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +28,50 @@ class ClaimedStep:
     hosts: tuple[str, ...]
     proof: tuple[str, ...]
     approved: Mapping[str, Any]
+    kind: str = StepKind.STEP
+    item: Any = None
+    item_index: int | None = None
+    of: ClaimedStep | None = None  # the step that it is an item of, or undoes
+    items: tuple[Any, ...] = ()  # the list that step found
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any], depends_on: list[str]) -> ClaimedStep:
-        """A row of plans_step as JSON."""
-        fields = {name: row[name] for name in STEP_FIELDS if name != "depends_on"}
+    def from_row(
+        cls,
+        row: Mapping[str, Any],
+        depends_on: list[str],
+        *,
+        by_fallback: bool = False,
+        parent: Mapping[str, Any] | None = None,
+    ) -> ClaimedStep:
+        """A row of plans_step as JSON, with that of its parent. `by_fallback`: its fallback does the work."""
+        of = cls.from_row(parent["step"], parent["depends_on"]) if parent else None
+        fields = {name: row[name] for name in STEP_FIELDS if name not in ("depends_on", "undoes")}
+        fields["undoes"] = of.key if of and row["kind"] == StepKind.ROLLBACK else ""
+        means = row["fallback"] if by_fallback and row["fallback"] else row
         return cls(
             id=UUID(row["id"]),
             key=row["key"],
             index=row["index"],
-            tool=row["tool"],
-            input=row["input"],
-            playbook=row["playbook"],
-            work_type=row["work_type"],
+            tool=means["tool"],
+            input=means["input"],
+            playbook=means["playbook"],
+            work_type=means["work_type"],
             timeout_seconds=row["timeout_seconds"],
             service=row["service"],
             hosts=tuple(row["hosts"]),
             proof=tuple(row["proof"]),
             approved=step_content({**fields, "depends_on": sorted(depends_on)}),
+            kind=row["kind"],
+            item=row["item"],
+            item_index=row["item_index"],
+            of=of,
+            items=tuple((parent["step"]["items"] if parent else None) or ()),
         )
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        """What its references read besides the steps before it."""
+        return {"item": self.item, "index": self.item_index} if self.kind == StepKind.ITEM else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +114,9 @@ class Claimed:
             commit=row["commit"],
             tree=row["tree"],
             location=row["location"],
-            step=ClaimedStep.from_row(row["step"], row["depends_on"]),
+            step=ClaimedStep.from_row(
+                row["step"], row["depends_on"], by_fallback=row.get("by_fallback", False), parent=row["parent"]
+            ),
         )
 
     @property

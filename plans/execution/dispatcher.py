@@ -24,7 +24,7 @@ from agents.conf import DUE_CHANNEL, JOB_QUEUE, SILENT_SECONDS
 from audit.context import SYSTEM, acting
 from plans.conf import SWEEP_SECONDS
 from plans.enums import AttemptStatus, Stage
-from plans.execution import breakers, engine, fleet, locks, reaper
+from plans.execution import breakers, engine, fleet, limits, locks, reaper
 from plans.execution.task_file import ask_for_commit
 from plans.models import Attempt
 
@@ -115,7 +115,7 @@ def _route_due(*, everything: bool = False) -> None:
         return
     unrouted, size = 0, _BATCH if everything else fleet.room() + _LOOK_AHEAD
     # What nobody can take must not hide what stands behind it.
-    while batch := list(homeless[unrouted : unrouted + size]):
+    while batch := list(homeless.exclude(limits.full())[unrouted : unrouted + size]):
         unrouted, size = unrouted + len(batch) - engine.route(batch), _BATCH
         if not everything and not fleet.room():
             return

@@ -5,6 +5,7 @@ Everything here runs inside the caller's transaction and touches only the steps 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -18,16 +19,17 @@ from agents.conf import DUE_CHANNEL
 from audit import trail
 from audit.trail import requires_transaction
 from plans import lifecycle, references
-from plans.enums import DECIDED_STEPS, LIVE_ATTEMPTS, OnFailure, Stage, StepStatus
-from plans.execution import breakers, fleet, locks
+from plans.enums import DECIDED_STEPS, LIVE_ATTEMPTS, OnFailure, Stage, StepKind, StepStatus
+from plans.execution import breakers, fan_out, fleet, locks, rollback
 from plans.models import Attempt, Plan, Step
 
 _ROUTED_AT_ONCE = 8  # of many that become due together; what is behind them is looked at when there is room
 _TOLD_TOGETHER = 500  # events in one row
-_TURN = "Waits for its turn."
+_TURN = fan_out.TURN
+_HELD = (StepStatus.PENDING, StepStatus.WAITING)
 _NAMED = 5  # of the steps that one waits for
 _WAIT = """
-UPDATE plans_step step SET status = 'waiting', waiting_for = CASE WHEN step.unmet = 0 THEN %(turn)s ELSE (
+UPDATE plans_step step SET status = 'waiting', waiting_for = CASE WHEN step.kind = 'rollback' THEN %(undo)s WHEN step.unmet = 0 THEN %(turn)s ELSE (
     SELECT 'Waits for ' || CASE WHEN count(*) > %(named)s THEN count(*) || ' steps'
         ELSE coalesce(string_agg(upstream.key, ', ' ORDER BY upstream.key), 'nothing') END || '.'
     FROM plans_dependency edge JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id) END
@@ -42,7 +44,7 @@ RETURNING step.index, step.key, step.waiting_for
 def start(plan: Plan) -> None:
     """Make the first steps of an approved plan due; the others wait for the ones before them."""
     locks.take(plan, _aimed(plan))
-    first = list(current_steps(plan).filter(unmet=0).order_by("index"))
+    first = list(current_steps(plan).filter(unmet=0, kind=StepKind.STEP).order_by("index"))
     room = plan.waits_since is not None or fleet.may_have_room()  # of a plan that waits, each step is told for what
     _wait_in_line(plan, first=not room)
     if not room:
@@ -59,7 +61,7 @@ def start(plan: Plan) -> None:
 
 
 def current_steps(plan: Plan) -> QuerySet[Step]:
-    """The steps of the revision that runs."""
+    """The steps of the revision that runs, of every kind."""
     return Step.objects.filter(plan=plan, revision__number=plan.revision_number)
 
 
@@ -71,10 +73,8 @@ def _aimed(plan: Plan) -> QuerySet[Step]:
 def _wait_in_line(plan: Plan, *, first: bool) -> None:
     """Steps that are pending begin to wait, in one statement: for the steps before them or, if the first too, for their turn."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            _WAIT,
-            {"plan": plan.pk, "number": plan.revision_number, "first": first, "turn": _TURN, "named": _NAMED},
-        )
+        which: dict[str, Any] = {"plan": plan.pk, "number": plan.revision_number, "first": first}
+        cursor.execute(_WAIT, {**which, "turn": _TURN, "undo": rollback.WAITS, "named": _NAMED})
         waiting = sorted(cursor.fetchall())
     told = [
         [None, key, [["step_changed", {"was": "pending", "now": "waiting", "waiting_for": why}, 0]]]
@@ -100,11 +100,12 @@ def make_due(
     after: timedelta | None = None,
     excluded: Iterable[str] = (),
     routed_now: bool = True,
+    by_fallback: bool = False,
 ) -> list[Attempt]:
     """Give each step another attempt, routed now as far as agents have room, and ring for the dispatchers.
 
     `after` delays the attempt (a back-off): then an agent is only chosen when it is due. Without `routed_now` that is left to
-    the dispatcher, too.
+    the dispatcher, too. `by_fallback` uses the steps' fallbacks instead of their own tools.
     """
     if not steps:
         return []
@@ -116,6 +117,7 @@ def make_due(
                 step=step,
                 plan=plan,
                 number=step.attempts_made,
+                by_fallback=by_fallback,
                 priority=plan.priority,
                 expects_token=step.token,
                 because=because,
@@ -183,71 +185,156 @@ def route(attempts: Sequence[Attempt], *, excluded: Iterable[str] = ()) -> int:
 @requires_transaction
 def release_successors(plan: Plan, step: Step) -> list[Attempt]:
     """A step is out of the way: count it off at the steps after it, and make due those that wait for nothing more."""
+    if step.kind == StepKind.ITEM:
+        return item_ended(plan, step)
+    free = _count_off(step)
+    return make_due(plan, _wanted(plan, free), because=f"{step.key} is {StepStatus(step.status).label.lower()}.")
+
+
+@requires_transaction
+def item_ended(plan: Plan, item: Step) -> list[Attempt]:
+    """An item of a fan-out is decided, whatever became of it; if it was the last, its step is too."""
+    step = fan_out.item_ended(item)
+    if step is None:
+        return []
+    if step.status == StepStatus.COMPLETED:
+        return release_successors(plan, step)
+    if step.status == StepStatus.FAILED:
+        give_way(plan, step)
+    return []
+
+
+def _count_off(step: Step) -> list[Step]:
+    """The steps after this one that wait for nothing more. Each step is counted off once."""
     downstream = list(step.downstream_edges.order_by("downstream_id").values_list("downstream_id", flat=True))
     if not downstream or not Step.objects.filter(pk=step.pk, released=False).update(released=True):
         return []  # a step that is tried again after the plan went on without it is not counted off twice
     # Locked in key order first, so that two finishing steps never wait for each other: an UPDATE has no order of its own.
     waiting = Step.objects.select_for_update(no_key=True).filter(pk__in=downstream, unmet__gt=0).order_by("pk")
     Step.objects.filter(pk__in=list(waiting.values_list("pk", flat=True))).update(unmet=F("unmet") - 1)
-    free = Step.objects.filter(pk__in=downstream, unmet=0, status=StepStatus.WAITING).order_by("index")
-    return make_due(plan, _wanted(plan, list(free)), because=f"{step.key} is {StepStatus(step.status).label.lower()}.")
+    return list(Step.objects.filter(pk__in=downstream, unmet=0, status=StepStatus.WAITING).order_by("index"))
 
 
 def _wanted(plan: Plan, steps: Sequence[Step]) -> list[Step]:
-    """The steps whose condition holds; the others are skipped, and those after them are released in turn."""
-    wanted = []
-    for step in steps:
+    """What is to be made due of steps that wait for nothing more: themselves, or their items if they run for a list.
+
+    Steps whose condition does not hold are skipped, empty lists are done at once, and what that frees is looked at in
+    turn: by a loop, because a chain of a thousand conditions is a thousand deep.
+    """
+    wanted: list[Step] = []
+    queue = deque(steps)
+    while queue and not plan.rollback_reason:
+        step = queue.popleft()
         try:
-            holds = not step.when or references.holds(step.when, scope_of(step.revision_id, {}, when=step.when))
+            if step.when and not references.holds(step.when, scope_of(step.revision_id, None, when=step.when)):
+                said = f"Its condition does not hold: {step.when}"
+                lifecycle.move_step(step, to=StepStatus.SKIPPED, summary=said, finished_at=Now())
+            elif step.for_each is None:
+                wanted.append(step)
+            else:
+                wanted += fan_out.open_up(plan, step, scope_of(step.revision_id, step.for_each))
         except references.Unresolvable as error:
             lifecycle.move_step(step, to=StepStatus.FAILED, error=str(error), finished_at=Now())
-            give_way(plan, step)
-            continue
-        if holds:
-            wanted.append(step)
-        else:
-            lifecycle.move_step(
-                step, to=StepStatus.SKIPPED, summary=f"Its condition does not hold: {step.when}", finished_at=Now()
-            )
-            release_successors(plan, step)
-    return wanted
+        if step.status in (StepStatus.SKIPPED, StepStatus.COMPLETED):
+            queue.extend(_count_off(step))
+        elif step.status == StepStatus.FAILED:
+            queue.extend(_after_failure(plan, step))
+    return [] if plan.rollback_reason else wanted
 
 
 @requires_transaction
 def give_way(plan: Plan, step: Step) -> None:
     """A step failed for good: what depends on it goes on only if the plan says that it can do without it."""
+    if step.kind == StepKind.ITEM:
+        item_ended(plan, step)
+        return
+    make_due(plan, _wanted(plan, _after_failure(plan, step)), because=f"{step.key} is failed.")
+
+
+def _after_failure(plan: Plan, step: Step) -> list[Step]:
+    """What a failed step frees: the steps after it, if the plan goes on without it. Or the plan is rolled back."""
     if step.on_failure == OnFailure.CONTINUE:
-        release_successors(plan, step)
+        return _count_off(step)
+    if step.on_failure == OnFailure.ROLLBACK and step.kind == StepKind.STEP and not plan.cancel_reason:
+        rollback.begin(plan, step)
+    return []
+
+
+@requires_transaction
+def resume_items(plan: Plan, step: Step, *, only: Step | None = None, because: str) -> list[Attempt]:
+    """Go on with a fan-out that failed: with one item and those that never began, or with all that are not done."""
+    items = (
+        fan_out.open_up(plan, step, scope_of(step.revision_id, step.for_each))
+        if step.items is not None
+        else _wanted(plan, [step])
+    )
+    if only is not None:
+        items = [item for item in items if item.pk == only.pk or not item.attempts_made or item.status in _HELD]
+    fan_out.begin_again(step, items)
+    return make_due(plan, items, because=because)
 
 
 def scope_of(revision_id: UUID, value: Any, *, when: str = "") -> dict[str, Any]:
     """What the references in a value or condition can read: output and status of the steps it names, and of no others."""
-    keys = references.steps_in([value, "{{ (" + when + ") }}" if when else ""])
+    keys = references.steps_in([value, references.as_template(when)])
     named = Step.objects.filter(revision_id=revision_id, key__in=keys)
     found = named.values_list("key", "status", "output")
     return {"steps": {key: {"status": status, "output": output or {}} for key, status, output in found}}
 
 
 @requires_transaction
-def settle(plan: Plan) -> bool:
-    """End an executing plan in which nothing runs or can start any more. Whether it ended."""
-    if Attempt.objects.filter(plan=plan, status__in=LIVE_ATTEMPTS).exists():
+def settle(plan: Plan, *, fresh: bool = False) -> bool:
+    """End an executing plan in which nothing runs or can start any more. Whether it ended.
+
+    `fresh` says that the plan was read under its lock in this transaction.
+    """
+    if _is_live(plan):
         return False
+    if not fresh:  # both are set by whoever ends or stops at the same moment
+        plan.refresh_from_db(fields=["cancel_reason", "rollback_reason"])
     if plan.cancel_reason:
-        lifecycle.transition(plan, to=Stage.CANCELLED, because=plan.cancel_reason)
+        fan_out.rest(plan, to=StepStatus.CANCELLED, because=plan.cancel_reason)
+        told = f"{plan.cancel_reason} {rollback.tale(plan)}" if plan.rollback_reason else plan.cancel_reason
+        lifecycle.transition(plan, to=Stage.CANCELLED, because=told)
         return True
+    if plan.rollback_reason:
+        return _roll_back(plan)
     counts: dict[str, list[str]] = {}
     fatal = False
-    for key, status, on_failure in current_steps(plan).order_by("index").values_list("key", "status", "on_failure"):
+    steps = current_steps(plan).exclude(kind=StepKind.ITEM).order_by("index")
+    undoing = False
+    for kind, key, status, on_failure in steps.values_list("kind", "key", "status", "on_failure"):
+        if kind == StepKind.ROLLBACK:
+            undoing = True
+            continue
         counts.setdefault(status, []).append(key)
-        fatal = fatal or (status == StepStatus.FAILED and on_failure == OnFailure.STOP)
+        fatal = fatal or (status == StepStatus.FAILED and on_failure != OnFailure.CONTINUE)
     unknown, failed = counts.get(StepStatus.UNKNOWN, []), counts.get(StepStatus.FAILED, [])
     if not set(counts) - {str(status) for status in DECIDED_STEPS} and not fatal:
+        if undoing:
+            rollback.not_needed(plan)
         lifecycle.transition(plan, to=Stage.COMPLETED, because=_how_completed(counts))
     elif unknown or failed:
         lifecycle.transition(plan, to=Stage.FAILED, because=_why_failed(unknown, failed, counts))
     else:
         return False
+    return True
+
+
+def _is_live(plan: Plan) -> bool:
+    return Attempt.objects.filter(plan=plan, status__in=LIVE_ATTEMPTS).exists()
+
+
+def _roll_back(plan: Plan) -> bool:
+    """Undo the next step, or end the plan if that was all. Whether it ended."""
+    Plan.objects.select_for_update(no_key=True).get(pk=plan.pk)
+    if _is_live(plan):  # two last steps ended at once, and the other one's end was first
+        return False
+    step = rollback.next_step(plan)
+    if step is not None:
+        make_due(plan, [step], because=f"{plan.rollback_reason} What {step.parent_key} did is undone.")
+        return False
+    lifecycle.transition(plan, to=Stage.FAILED, because=rollback.end(plan))
     return True
 
 
@@ -281,7 +368,7 @@ def settle_if_idle(plan_id: UUID, *, patiently: bool = False) -> bool:
     """Settle a plan unless another process is just doing so; patiently: look again once it has, it may have come too early."""
     plans = Plan.objects.select_for_update(skip_locked=not patiently, no_key=True)
     plan = plans.filter(pk=plan_id, stage=Stage.EXECUTING).first()
-    return plan is not None and settle(plan)
+    return plan is not None and settle(plan, fresh=True)
 
 
 def ring() -> None:

@@ -18,8 +18,8 @@ from audit.redaction import redact, redact_value
 from audit.trail import requires_transaction
 from plans import lifecycle
 from plans.conf import LONGEST_OUTPUT
-from plans.enums import AttemptStatus, EventType, Stage, StepStatus
-from plans.execution import clock, engine, narrowing
+from plans.enums import AttemptStatus, EventType, Stage, StepKind, StepStatus
+from plans.execution import clock, engine, fallback, narrowing, rollback
 from plans.execution.output import aged, lines_sha256
 from plans.models import Attempt, Step, UnwrittenTask
 from plans.retry import RetryPolicy
@@ -145,13 +145,19 @@ def _completed(attempt: Attempt, output: dict[str, Any]) -> None:
 def failed(attempt: Attempt, failure: Failure) -> None:
     """A step's attempt failed: try again if the policy says that it can help, else the step has failed."""
     step, plan, why = attempt.step, attempt.plan, redact(storable(failure.message))
-    policy = RetryPolicy.from_json(step.retry)
-    wait = policy.wait_after(failure, attempt=attempt.number, jitter=random.random())  # noqa: S311 - spreads load only
-    if wait is None or plan.cancel_reason:
+    policy, stops = RetryPolicy.from_json(attempt.work.retry), plan.cancel_reason or rollback.holds_back(plan, step)
+    tried = fallback.tries_with_this_tool(attempt)
+    wait = policy.wait_after(failure, attempt=tried, jitter=random.random())  # noqa: S311 - spreads load only
+    if wait is None or stops:
+        if not stops and fallback.can_take_over(attempt):
+            engine.make_due(plan, [step], because=fallback.take_over(attempt, why), by_fallback=True)
+            return
         lifecycle.move_step(step, to=StepStatus.FAILED, error=why, finished_at=Now())
+        step.error = why
         engine.give_way(plan, step)
         return
-    made = engine.make_due(plan, [step], because=f"Try {attempt.number} failed: {why}", after=wait)
+    because = f"Try {attempt.number} failed: {why}"
+    made = engine.make_due(plan, [step], because=because, after=wait, by_fallback=attempt.by_fallback)
     narrowing.carry_over(attempt, made)
     trail.record(
         "attempt.retry_scheduled",
@@ -198,14 +204,18 @@ def interrupted(attempt: Attempt, because: str, *, harmless: bool = False) -> No
         agent=attempt.agent.name if attempt.agent else "",
         output_lines=attempt.line_count,
     )
-    policy = RetryPolicy.from_json(step.retry)
+    work, tried = attempt.work, fallback.tries_with_this_tool(attempt)
     if harmless and not plan.cancel_reason:
-        narrowing.carry_over(attempt, engine.make_due(plan, [step], because=because))
-    elif step.idempotent and attempt.number < policy.attempts and not plan.cancel_reason:
+        again = engine.make_due(plan, [step], because=because, by_fallback=attempt.by_fallback)
+        narrowing.carry_over(attempt, again)
+    elif work.idempotent and tried < RetryPolicy.from_json(work.retry).attempts and not plan.cancel_reason:
         failed(attempt, Failure(FailureMode.AGENT, because, transient=True))
     else:
         why = f"{because} What it had changed by then is not known; a person decides whether to try again."
         lifecycle.move_step(step, to=StepStatus.UNKNOWN, error=why)
+        step.error = why
+        if step.kind == StepKind.ITEM:
+            engine.item_ended(plan, step)
     engine.settle(plan)
     engine.ring()
 
@@ -236,6 +246,9 @@ def refuse(attempt: Attempt, because: str) -> None:
     Attempt.objects.filter(pk=attempt.pk).update(status=AttemptStatus.CANCELLED, error=because, finished_at=Now())
     UnwrittenTask(pk=attempt.pk).save(force_insert=True)
     lifecycle.move_step(step, to=StepStatus.FAILED, error=because, finished_at=Now())
+    step.error = because
+    if step.kind == StepKind.ITEM:
+        engine.item_ended(plan, step)
     engine.settle(plan)
 
 

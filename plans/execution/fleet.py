@@ -16,6 +16,7 @@ from agents.models import Agent
 from agents.routing.router import AgentRouter, Choice
 from agents.routing.score import Candidate, Need
 from audit.canonical import canonical
+from plans.execution.limits import Limits, limit_of
 from plans.models import Attempt
 
 _LIVE = Q(status__in=["due", "sent", "running"])
@@ -50,16 +51,21 @@ def choose(attempts: Sequence[Attempt], *, excluded: frozenset[str]) -> list[tup
     agents = _agents()
     in_use = _in_use()
     router = AgentRouter()
-    chosen = []
+    limits = Limits(attempts)
+    chosen: list[tuple[Agent | None, Choice]] = []
     for attempt in attempts:
-        step = attempt.step
-        need = Need(step.tool, step.agent_type, step.work_type, _labels(step.resources), excluded)
-        candidates = _candidates(agents, in_use, step.work_type)
+        step, work = attempt.step, attempt.work
+        if held := limits.why_not(attempt):
+            chosen.append((None, Choice(None, 0.0, held, (), 0)))
+            continue
+        need = Need(work.tool, step.agent_type, work.work_type, _labels(step.resources), excluded)
+        candidates = _candidates(agents, in_use, work.work_type)
         choice = router.choose(need, candidates)
         if choice.chosen is None and excluded:  # better the same agent again than nobody
             choice = router.choose(replace(need, excluded=frozenset()), candidates)
         if choice.chosen:
             in_use[choice.chosen] = in_use.get(choice.chosen, 0) + 1
+            limits.take(attempt)
         chosen.append((agents[choice.chosen] if choice.chosen else None, choice))
     return chosen
 
@@ -75,9 +81,12 @@ def continuing(agent: str, needs: set[str]) -> dict[str, Any]:
         return {need: choice for need, choice in choices.items() if choice}
     agents, in_use = _agents(), _in_use()
     in_use[agent] = max(0, in_use.get(agent, 0) - 1)  # the slot of the step that is ending
-    found = {}
+    found: dict[str, dict[str, Any] | None] = {}
     for text in needs | choices.keys():
         tool, agent_type, work_type, labels = json.loads(text)
+        if limit_of(tool) is not None:  # it is kept where agents are assigned, so nobody goes on past it
+            found[text] = None
+            continue
         need = Need(tool, agent_type, work_type, frozenset(labels))
         choice = AgentRouter().choose(need, _candidates(agents, in_use, work_type), continuing=agent)
         found[text] = _told(choice) if choice.chosen == agent else None

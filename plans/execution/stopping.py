@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from audit.trail import requires_transaction
 from plans import lifecycle
 from plans.enums import AttemptStatus, Stage, StepStatus
-from plans.execution import engine
+from plans.execution import engine, fan_out, rollback
 from plans.models import Attempt, Plan, Step
 
 _NOT_STARTED = (StepStatus.PENDING, StepStatus.WAITING, StepStatus.READY)
@@ -42,5 +42,7 @@ def cancel(plan: Plan, live: Sequence[Attempt], *, because: str) -> None:
     if plan.stage in (Stage.EXECUTING, Stage.PAUSED) and running:
         lifecycle.emit_stopping(plan, because, len(running))
         return
-    lifecycle.transition(plan, to=Stage.CANCELLED, because=because)
+    fan_out.rest(plan, to=StepStatus.CANCELLED, because=because)
+    told = f"{because} {rollback.tale(plan)}" if plan.rollback_reason else because
+    lifecycle.transition(plan, to=Stage.CANCELLED, because=told)
     engine.ring()

@@ -79,6 +79,7 @@ def task_files(steps: Sequence[Step]) -> list[dict[str, Any]]:
 
 def _task_file(step: Step, attempts: Sequence[Attempt], answers: Sequence[Approval]) -> dict[str, Any]:
     last = attempts[-1]
+    work = step.work_of(by_fallback=last.by_fallback)
     return {
         "task_id": str(step.pk),
         "plan_id": str(step.plan_id),
@@ -86,7 +87,16 @@ def _task_file(step: Step, attempts: Sequence[Attempt], answers: Sequence[Approv
         "revision": step.revision.number,
         "digest": step.revision.digest,
         "status": step.status,
-        "step": {"key": step.key, "name": step.name, "tool": step.tool, "index": step.index, "playbook": step.playbook},
+        "step": {
+            "key": step.key,
+            "name": step.name,
+            "tool": work.tool,
+            "index": step.index,
+            "playbook": work.playbook,
+            "kind": step.kind,
+            "parent": step.parent_key or None,
+            "item": step.item,
+        },
         "dispatch": {
             "agent": last.agent.name if last.agent else "",
             "score": last.routing.get("score"),
@@ -96,6 +106,7 @@ def _task_file(step: Step, attempts: Sequence[Attempt], answers: Sequence[Approv
         "execution_result": {
             "outcome": last.status,
             "attempts": len(attempts),
+            "by_fallback": last.by_fallback,
             "summary": last.summary,
             "error": last.error,
             "failure_mode": last.failure_mode or None,

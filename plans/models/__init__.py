@@ -6,10 +6,11 @@ from plans.models.approval import Approval, ApprovalPolicy
 from plans.models.attempt import Attempt, OutputLine, UnwrittenTask
 from plans.models.event import Event, events_of, unfold
 from plans.models.lock import TargetLock
-from plans.models.plan import Dependency, Plan, Revision, Step
+from plans.models.plan import IN_ORDER, Dependency, Plan, Revision, Step, Work
 from plans.models.request import Message, Request, Session
 
 __all__ = [
+    "IN_ORDER",
     "Approval",
     "ApprovalPolicy",
     "Attempt",
@@ -24,6 +25,7 @@ __all__ = [
     "Step",
     "TargetLock",
     "UnwrittenTask",
+    "Work",
     "events_of",
     "unfold",
 ]

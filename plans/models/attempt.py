@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from audit.ids import uuid7
 from plans.enums import AttemptStatus
 from plans.lifecycle_tables import ATTEMPT_TRANSITIONS, moves
+from plans.models.plan import Work
 
 
 class Attempt(models.Model):
@@ -26,6 +27,7 @@ class Attempt(models.Model):
     )
     number = models.PositiveIntegerField(help_text="1 for the first try.")
     status = models.CharField(max_length=16, choices=AttemptStatus.choices, default=AttemptStatus.DUE)
+    by_fallback = models.BooleanField(default=False, help_text="It uses the step's fallback instead of its own tool.")
     priority = models.PositiveSmallIntegerField(default=3)
     agent = models.ForeignKey(
         "agents.Agent",
@@ -97,6 +99,11 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"try {self.number}"
+
+    @property
+    def work(self) -> Work:
+        """What this try does: the step's own tool, or its fallback."""
+        return self.step.work_of(by_fallback=self.by_fallback)
 
 
 class UnwrittenTask(models.Model):

@@ -29,7 +29,7 @@ class Event(models.Model):
     xid = models.BigIntegerField(db_default=CurrentXid(), editable=False)
     plan_id = models.UUIDField()
     type = models.CharField(max_length=24, choices=EventType.choices)
-    step_key = models.CharField(max_length=64, default="")
+    step_key = models.CharField(max_length=80, default="")
     attempt_id = models.UUIDField(null=True)
     data = models.JSONField(default=dict)
     at = models.DateTimeField(db_default=Now())

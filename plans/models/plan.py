@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
 
 import pgtrigger
 from django.conf import settings
@@ -14,8 +15,24 @@ from django.db.models.functions import Now
 from audit.db import NextVal
 from audit.ids import uuid7
 from plans.digest import STEP_FIELDS, step_content
-from plans.enums import Complexity, OnFailure, Risk, Stage, StepStatus
+from plans.enums import Complexity, OnFailure, Risk, Stage, StepKind, StepStatus
 from plans.lifecycle_tables import STAGE_TRANSITIONS, STEP_TRANSITIONS, moves
+
+# The order of work, each item after the step it belongs to.
+IN_ORDER: Final = ("index", F("item_index").asc(nulls_first=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one try does: the tool, its input, and how a failure of it is treated."""
+
+    tool: str
+    input: dict[str, Any]
+    playbook: dict[str, Any] | None = None
+    work_type: str = ""
+    idempotent: bool = False
+    retry: dict[str, Any] = field(default_factory=dict)
+    by_fallback: bool = False
 
 
 class Plan(models.Model):
@@ -33,7 +50,11 @@ class Plan(models.Model):
     stage = models.CharField(max_length=20, choices=Stage.choices, default=Stage.DRAFT)
     stage_reason = models.TextField(default="")
     cancel_reason = models.TextField(default="", help_text="It is being cancelled, or was, and why.")
+    rollback_reason = models.TextField(default="", help_text="It is being rolled back, or was, and why.")
     priority = models.PositiveSmallIntegerField(default=3, help_text="1 to 5; 5 goes first.")
+    max_parallel = models.PositiveIntegerField(
+        null=True, help_text="How many of its steps run at once; null: no limit."
+    )
     revision_number = models.PositiveIntegerField(default=1, help_text="The number of the current revision.")
     targets = models.JSONField(default=list, help_text="What it needs for itself while it works; known at its start.")
     waits_since = models.DateTimeField(null=True, help_text="Since when it waits for its targets; null: it does not.")
@@ -52,9 +73,17 @@ class Plan(models.Model):
         ]
         constraints: ClassVar = [
             models.CheckConstraint(name="priority_is_one_to_five", condition=Q(priority__range=(1, 5))),
+            models.CheckConstraint(
+                name="a_limit_lets_one_run", condition=Q(max_parallel__isnull=True) | Q(max_parallel__gte=1)
+            ),
         ]
         triggers: ClassVar = [
             pgtrigger.FSM(name="legal_stage", field="stage", transitions=moves(STAGE_TRANSITIONS)),
+            pgtrigger.Protect(
+                name="approved_limit_is_fixed",
+                operation=pgtrigger.UpdateOf("max_parallel"),  # type: ignore[no-untyped-call]
+                condition=~pgtrigger.Q(old__stage=Stage.DRAFT),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -102,8 +131,19 @@ class Step(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)  # the task_id of contract and audit files
     revision = models.ForeignKey(Revision, on_delete=models.PROTECT, related_name="steps", db_index=False)
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="steps")
-    index = models.PositiveIntegerField(help_text="Its place in the order of work, from 1.")
-    key = models.CharField(max_length=64)
+    index = models.PositiveIntegerField(help_text="Its place in the order of work, from 1; an item has its step's.")
+    key = models.CharField(
+        max_length=80, help_text="An item's ends in .0, .1 …; that of what undoes a step in .rollback."
+    )
+    kind = models.CharField(max_length=8, choices=StepKind.choices, default=StepKind.STEP)
+    parent = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        db_index=False,
+        related_name="children",
+        help_text="What it is an item of, or undoes.",
+    )
     # What is approved
     name = models.TextField()
     tool = models.CharField(max_length=128)
@@ -118,6 +158,8 @@ class Step(models.Model):
     idempotent = models.BooleanField(default=False)
     when = models.TextField(default="")
     on_failure = models.CharField(max_length=16, choices=OnFailure.choices, default=OnFailure.STOP)
+    for_each = models.JSONField(null=True, help_text="A list, or one reference to a list: it runs once for each item.")
+    fallback = models.JSONField(null=True, help_text="The tool and input it goes on with once it has failed for good.")
     hosts = models.JSONField(default=list)
     leaf = models.CharField(max_length=64, default="", help_text="The hash of what is approved about this step.")
     proof = models.JSONField(default=list, help_text="The hashes from the leaf to the plan's digest.")
@@ -129,6 +171,11 @@ class Step(models.Model):
     reversible_by = models.TextField(default="")
     preview = models.JSONField(null=True)
     span = models.JSONField(null=True, help_text="Starts and ends of the words it answers, in the request's text.")
+    # A fan-out: of the step, and of each of its items
+    items = models.JSONField(null=True, help_text="The list that was found when it became due; fixed from then on.")
+    items_open = models.PositiveIntegerField(default=0, help_text="How many of its items are not completed or skipped.")
+    item = models.JSONField(null=True, help_text="What {{ item }} stands for.")
+    item_index = models.PositiveIntegerField(null=True, help_text="What {{ index }} stands for, from 0.")
     # How it went
     status = models.CharField(max_length=16, choices=StepStatus.choices, default=StepStatus.PENDING)
     waiting_for = models.TextField(default="", help_text="What a waiting step waits for, as a sentence.")
@@ -144,10 +191,27 @@ class Step(models.Model):
 
     class Meta:
         # No index on what changes while a step runs, so that its updates stay within their page.
-        ordering: ClassVar = ["revision", "index"]
+        ordering: ClassVar = ["revision", *IN_ORDER]
+        indexes: ClassVar = [
+            models.Index(fields=["parent"], name="step_by_parent", condition=Q(parent__isnull=False)),
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(name="one_step_per_key", fields=["revision", "key"]),
-            models.UniqueConstraint(name="one_step_per_index", fields=["revision", "index"]),
+            models.UniqueConstraint(
+                name="one_step_per_index", fields=["revision", "index"], condition=~Q(kind=StepKind.ITEM)
+            ),
+            models.UniqueConstraint(
+                name="one_row_per_item", fields=["parent", "item_index"], condition=Q(kind=StepKind.ITEM)
+            ),
+            models.UniqueConstraint(
+                name="one_rollback_per_step", fields=["parent"], condition=Q(kind=StepKind.ROLLBACK)
+            ),
+            models.CheckConstraint(
+                name="an_item_or_rollback_has_a_parent",
+                condition=Q(kind=StepKind.STEP, parent__isnull=True, item_index__isnull=True)
+                | Q(kind=StepKind.ITEM, parent__isnull=False, item_index__isnull=False)
+                | Q(kind=StepKind.ROLLBACK, parent__isnull=False, item_index__isnull=True),
+            ),
             models.CheckConstraint(name="a_step_has_time", condition=Q(timeout_seconds__gte=1)),
         ]
         triggers: ClassVar = [
@@ -168,12 +232,23 @@ class Step(models.Model):
                     "idempotent",
                     "when",
                     "on_failure",
+                    "for_each",
+                    "fallback",
+                    "kind",
+                    "parent_id",
+                    "item",
+                    "item_index",
                     "hosts",
                     "leaf",
                     "proof",
                     "index",
                 ),
                 condition=pgtrigger.Q(old__leaf__gt=""),
+            ),
+            pgtrigger.Protect(
+                name="a_found_list_is_fixed",
+                operation=pgtrigger.UpdateOf("items"),  # type: ignore[no-untyped-call]
+                condition=pgtrigger.Q(old__items__isnull=False),
             ),
             pgtrigger.Protect(name="step_never_deleted", operation=pgtrigger.Delete),
         ]
@@ -184,7 +259,33 @@ class Step(models.Model):
     def approved_content(self, depends_on: Iterable[str]) -> dict[str, Any]:
         """What the digest covers of this step, given the keys of the steps it depends on."""
         fields = {name: getattr(self, name) for name in STEP_FIELDS if name != "depends_on"}
-        return step_content({**fields, "on_failure": str(self.on_failure), "depends_on": sorted(depends_on)})
+        words = {"on_failure": str(self.on_failure), "kind": str(self.kind)}
+        return step_content({**fields, **words, "depends_on": sorted(depends_on)})
+
+    @property
+    def parent_key(self) -> str:
+        """The key of the step that it is an item of, or undoes; empty for a step of the plan."""
+        return self.key.rpartition(".")[0]
+
+    @property
+    def undoes(self) -> str:
+        """The key of the step that this one undoes; empty for any other."""
+        return self.parent.key if self.kind == StepKind.ROLLBACK and self.parent else ""
+
+    @property
+    def work(self) -> Work:
+        """What it does itself."""
+        return Work(self.tool, self.input, self.playbook, self.work_type, self.idempotent, self.retry)
+
+    @property
+    def fallback_work(self) -> Work | None:
+        """What it goes on with once it has failed for good, if it says so."""
+        found: dict[str, Any] | None = self.fallback
+        return Work(**found, by_fallback=True) if found else None
+
+    def work_of(self, *, by_fallback: bool) -> Work:
+        """What a try of it does: its own work, or its fallback's."""
+        return (self.fallback_work if by_fallback else None) or self.work
 
     @property
     def retry_attempts(self) -> int:

@@ -5,9 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from plans.retry import RetryPolicy
+from plans.dag import layers
+from plans.retry import ONCE, RetryPolicy
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionDraft:
+    """What a step falls back on, or what undoes it: a tool with its input."""
+
+    tool: str
+    input: Json = field(default_factory=dict)
+    playbook: Json | None = None
+    work_type: str = ""
+    idempotent: bool = False
+    retry: RetryPolicy = ONCE
+    risk: str = "medium"
+
+    def to_json(self) -> Json:
+        """The action as a step keeps it and the digest covers it."""
+        return {
+            "tool": self.tool,
+            "input": self.input,
+            "playbook": self.playbook,
+            "work_type": self.work_type or self.tool,
+            "idempotent": self.idempotent,
+            "retry": self.retry.to_json(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +54,9 @@ class StepDraft:
     idempotent: bool = False
     when: str = ""  # a condition over earlier results; empty: always
     on_failure: str = "stop"
+    for_each: list[Any] | str | None = None  # a list, or one reference to a list
+    fallback: ActionDraft | None = None
+    rollback: ActionDraft | None = None
     hosts: tuple[str, ...] = ()
     reason: str = ""
     service: str = ""
@@ -49,6 +77,7 @@ class PlanDraft:
     complexity: str = "simple"
     priority: int = 3
     budget: Json = field(default_factory=dict)
+    max_parallel: int | None = None
     repository_id: Any = None
     repository: str = ""
     commit: str = ""
@@ -60,7 +89,15 @@ class PlanDraft:
         """The highest risk of any step; what is not known counts, so an effect nobody has previewed is medium at least."""
         order = ("low", "medium", "high")
         unseen = ["medium" for step in self.steps if step.playbook]
-        return max([*(step.risk for step in self.steps), *unseen], key=order.index, default="low")
+        others = [other.risk for step in self.steps for other in (step.fallback, step.rollback) if other]
+        return max([*(step.risk for step in self.steps), *others, *unseen], key=order.index, default="low")
+
+    @property
+    def undoing(self) -> tuple[StepDraft, ...]:
+        """The steps that say how they are undone, in the order in which that happens: the last of them first."""
+        by_key = {step.key: step for step in self.steps}
+        order = [key for layer in layers({step.key: step.depends_on for step in self.steps}) for key in layer]
+        return tuple(by_key[key] for key in reversed(order) if by_key[key].rollback)
 
     @property
     def estimated_seconds(self) -> int | None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
-from agents.models import Playbook
+from agents.models import Playbook, PlaybookRepository
 from agents.playbooks.facts import Facts
 from agents.tools.base import Tool
 from agents.tools.registry import find_tool
 from plans import references
 from plans.conf import MOST_STEPS
 from plans.errors import InvalidPlan
-from plans.planning.drafts import PlanDraft, StepDraft
+from plans.planning.drafts import ActionDraft, PlanDraft, StepDraft
+from plans.planning.vocabulary import vocabulary_facts
 from plans.retry import ONCE, RetryPolicy
 
+PLAYBOOK_TOOL: Final = "ansible.playbook"
 # What a program may say about a step, and of which type. `key` and `tool` are needed, the rest has defaults.
 _FIELDS: dict[str, tuple[type, ...]] = {
     "key": (str,),
@@ -30,11 +33,18 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "resources": (dict,),
     "when": (str,),
     "on_failure": (str,),
+    "for_each": (list, str),
+    "fallback": (dict,),
+    "rollback": (dict,),
 }
+_ACTION_FIELDS: dict[str, tuple[type, ...]] = {"tool": (str,), "input": (dict,)}
+_WORDS: dict[type, str] = {list: "a list", str: "a text"}
 Error = dict[str, Any]
 
 
-def draft_from_program(goal: str, steps: Sequence[Any], budget: Mapping[str, Any] | None) -> PlanDraft:
+def draft_from_program(
+    goal: str, steps: Sequence[Any], budget: Mapping[str, Any] | None, max_parallel: int | None = None
+) -> PlanDraft:
     """The draft of a program's plan; the shape is checked here, the meaning in validation. Raises InvalidPlan."""
     errors: list[Error] = []
     if not isinstance(goal, str) or not goal.strip() or len(goal) > 2000:
@@ -44,23 +54,26 @@ def draft_from_program(goal: str, steps: Sequence[Any], budget: Mapping[str, Any
             [{"loc": ["steps"], "msg": f"A plan has at most {MOST_STEPS} steps; this one has {len(steps)}."}]
         )
     drafts: list[StepDraft] = []
-    repositories: list[Any] = []
+    reader = _Reader(
+        declared_undo=any(isinstance(step, Mapping) and step.get("on_failure") == "rollback" for step in steps)
+    )
     for place, step in enumerate(steps):
         found = _shape_errors(step)
         if not found:
             try:
-                drafts.append(_step(step, repositories))
+                drafts.append(reader.step(step))
             except ValueError as error:
                 found = [{"loc": list(error.args[1]) if len(error.args) > 1 else ["retry"], "msg": f"{error.args[0]}."}]
         errors += [{"loc": ["steps", place, *item["loc"]], "msg": item["msg"]} for item in found]
     if errors:
         raise InvalidPlan(errors)
-    repository = repositories[0] if repositories else None
+    repository = reader.repository
     return PlanDraft(
         goal=goal.strip(),
         summary=f"{len(drafts)} steps written by a program.",
         steps=tuple(drafts),
         budget=dict(budget or {}),
+        max_parallel=max_parallel,
         complexity="simple" if len(drafts) < 3 else "medium" if len(drafts) < 12 else "complex",
         repository_id=repository.pk if repository else None,
         repository=repository.name if repository else "",
@@ -73,6 +86,7 @@ def draft_from_program(goal: str, steps: Sequence[Any], budget: Mapping[str, Any
                 "text": "A program wrote this plan",
                 "detail": "no words to check it against",
             },
+            *vocabulary_facts(drafts),
         ),
     )
 
@@ -80,68 +94,149 @@ def draft_from_program(goal: str, steps: Sequence[Any], budget: Mapping[str, Any
 def _shape_errors(step: Any) -> list[Error]:
     if not isinstance(step, Mapping):
         return [{"loc": [], "msg": "A step is an object with at least key and tool."}]
-    errors = [{"loc": [name], "msg": f"A step has no field {name}."} for name in step if name not in _FIELDS]
-    errors += [{"loc": [name], "msg": f"A step needs a {name}."} for name in ("key", "tool") if name not in step]
-    for name, types in _FIELDS.items():
-        value = step.get(name)
-        if name in step and (not isinstance(value, types) or isinstance(value, bool)):
-            errors.append({"loc": [name], "msg": f"{name} must be of type {types[0].__name__}."})
+    errors = _field_errors(step, _FIELDS, ("key", "tool"), "A step")
+    for name in ("fallback", "rollback"):
+        if isinstance(action := step.get(name), Mapping):
+            found = _field_errors(action, _ACTION_FIELDS, ("tool",), f"A {name}")
+            errors += [{"loc": [name, *error["loc"]], "msg": error["msg"]} for error in found]
     if not errors and not all(isinstance(key, str) for key in step.get("depends_on", ())):
         errors.append({"loc": ["depends_on"], "msg": "depends_on is a list of keys."})
     return errors
 
 
-def _step(step: Mapping[str, Any], repositories: list[Any]) -> StepDraft:
-    tool = find_tool(step["tool"])
-    variables, playbook, row = dict(step.get("input", {})), None, None
-    if step["tool"] == "ansible.playbook":
-        row = _playbook(variables.get("playbook"))
-        if repositories and repositories[0].pk != row.repository_id:
-            raise ValueError("All playbooks of a plan come from one repository", ["input", "playbook"])
-        repositories.append(row.repository)
-        playbook = {"path": row.path, "inventory": row.repository.inventory, "limit": "", "tags": []}
-        variables = variables.get("variables", {})
-    return StepDraft(
-        key=step["key"],
-        name=step.get("name") or (row.description if row else "") or step["tool"],
-        tool=step["tool"],
-        input=variables,
-        playbook=playbook,
-        depends_on=tuple(dict.fromkeys(step.get("depends_on", ()))),
-        agent_type=step.get("agent_type", "infra"),
-        work_type=step.get("work_type") or (f"playbook:{row.path}" if row else tool.work_type if tool else ""),
-        resources=step.get("resources", {}),
-        risk=row.risk if row else "low" if tool and tool.idempotent else "medium",
-        timeout_seconds=step.get("timeout_seconds", 600),
-        retry=RetryPolicy.from_json(step["retry"])
-        if "retry" in step
-        else RetryPolicy()
-        if tool and tool.idempotent
-        else ONCE,
-        idempotent=bool(tool and tool.idempotent),
-        when=step.get("when", "").strip(),
-        on_failure=step.get("on_failure", "stop"),
-        hosts=_hosts(row, tool, variables),
-        reason=step.get("reason", "A program asked for it."),
-        service=row.service if row else "",
-        origins=dict.fromkeys(variables, "the program's request"),
-        reversible_by=row.reversible_by if row else "",
-    )
+def _field_errors(
+    given: Mapping[str, Any], fields: Mapping[str, tuple[type, ...]], needed: Sequence[str], what: str
+) -> list[Error]:
+    errors = [{"loc": [name], "msg": f"{what} has no field {name}."} for name in given if name not in fields]
+    errors += [{"loc": [name], "msg": f"{what} needs a {name}."} for name in needed if name not in given]
+    for name, types in fields.items():
+        value = given.get(name)
+        if name == "for_each" and isinstance(value, Mapping):
+            errors.append({"loc": [name], "msg": "for_each is a list, or one reference to one; it can not be nested."})
+        elif name in given and (not isinstance(value, types) or isinstance(value, bool)):
+            words = " or ".join(_WORDS[type_] for type_ in types) if len(types) > 1 else f"of type {types[0].__name__}"
+            errors.append({"loc": [name], "msg": f"{name} must be {words}."})
+    return errors
 
 
-def _hosts(row: Playbook | None, tool: Tool | None, value: Mapping[str, Any]) -> tuple[str, ...]:
-    """The hosts of a playbook as the inventory names them; of another tool the `target` of its input, if it takes one."""
-    if row is not None:
-        return Facts.from_json(row.repository.facts).hosts_of(str(row.details.get("hosts", "")))
-    target = value.get("target")
-    named = isinstance(target, str) and target and tool is not None and "target" in tool.input_model.model_fields
-    return (str(target),) if named and not references.is_template(target) else ()
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """A tool as a step, a fallback or a rollback names it, with the catalogue's row if it runs a playbook."""
+
+    tool: Tool | None
+    name: str
+    input: dict[str, Any]
+    row: Playbook | None = None
+
+    @property
+    def playbook(self) -> dict[str, Any] | None:
+        if self.row is None:
+            return None
+        return {"path": self.row.path, "inventory": self.row.repository.inventory, "limit": "", "tags": []}
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Those of a playbook as the inventory names them; of another tool the `target` of its input, if it takes one."""
+        if self.row is not None:
+            return Facts.from_json(self.row.repository.facts).hosts_of(str(self.row.details.get("hosts", "")))
+        target = self.input.get("target")
+        takes_one = self.tool is not None and "target" in self.tool.input_model.model_fields
+        named = isinstance(target, str) and target and takes_one and not references.is_template(target)
+        return (str(target),) if named else ()
+
+    @property
+    def work_type(self) -> str:
+        return f"playbook:{self.row.path}" if self.row else self.tool.work_type if self.tool else ""
+
+    @property
+    def idempotent(self) -> bool:
+        return bool(self.tool and self.tool.idempotent)
+
+    @property
+    def risk(self) -> str:
+        return self.row.risk if self.row else "low" if self.idempotent else "medium"
+
+    @property
+    def retry(self) -> RetryPolicy:
+        return RetryPolicy() if self.idempotent else ONCE
+
+    def action(self) -> ActionDraft:
+        """As a fallback or a rollback."""
+        return ActionDraft(self.name, self.input, self.playbook, self.work_type, self.idempotent, self.retry, self.risk)
 
 
-def _playbook(name: Any) -> Playbook:
-    """The catalogued playbook of that id or path; a path is only ever compared with the catalogue."""
-    known = Playbook.objects.select_related("repository").filter(missing=False)
-    for row in known:
-        if isinstance(name, str) and name in (str(row.pk), row.path):
-            return row
-    raise ValueError("The catalogue has no such playbook", ["input", "playbook"])
+class _Reader:
+    """Reads the steps of one plan: their playbooks come from one repository, and are looked up once."""
+
+    def __init__(self, *, declared_undo: bool) -> None:
+        self.repository: PlaybookRepository | None = None
+        self._declared_undo = declared_undo  # a playbook's own word for what undoes it is taken
+        self._catalogue: list[Playbook] | None = None
+
+    def step(self, step: Mapping[str, Any]) -> StepDraft:
+        """One step, whose shape was checked. Raises ValueError with the place."""
+        means = self._means(step["tool"], step.get("input", {}), [])
+        fallback = self._action(step, "fallback")
+        row = means.row
+        return StepDraft(
+            key=step["key"],
+            name=step.get("name") or (row.description if row else "") or step["tool"],
+            tool=step["tool"],
+            input=means.input,
+            playbook=means.playbook,
+            depends_on=tuple(dict.fromkeys(step.get("depends_on", ()))),
+            agent_type=step.get("agent_type", "infra"),
+            work_type=step.get("work_type") or means.work_type,
+            resources=step.get("resources", {}),
+            risk=max(means.risk, fallback.risk if fallback else "low", key=("low", "medium", "high").index),
+            timeout_seconds=step.get("timeout_seconds", 600),
+            retry=RetryPolicy.from_json(step["retry"]) if "retry" in step else means.retry,
+            idempotent=means.idempotent,
+            when=step.get("when", "").strip(),
+            on_failure=step.get("on_failure", "stop"),
+            hosts=means.hosts,
+            for_each=each.strip() if isinstance(each := step.get("for_each"), str) else each,
+            fallback=fallback,
+            rollback=self._action(step, "rollback") or self._declared(means),
+            reason=step.get("reason", "A program asked for it."),
+            service=row.service if row else "",
+            origins=dict.fromkeys(means.input, "the program's request"),
+            reversible_by=row.reversible_by if row else "",
+        )
+
+    def _action(self, step: Mapping[str, Any], name: str) -> ActionDraft | None:
+        given = step.get(name)
+        return self._means(given["tool"], given.get("input", {}), [name]).action() if given else None
+
+    def _declared(self, means: _Means) -> ActionDraft | None:
+        """What a playbook itself says undoes it, with those of its values that the other one knows."""
+        row = means.row
+        if not self._declared_undo or row is None or not row.reversible_by:
+            return None
+        undo = self._playbook(row.reversible_by)
+        if undo is None:
+            raise ValueError(
+                f"{row.path} says that {row.reversible_by} undoes it, and the catalogue has no such playbook",
+                ["input", "playbook"],
+            )
+        known = {variable.get("name") for variable in undo.details.get("variables", ())}
+        values = {name: value for name, value in means.input.items() if name in known}
+        return _Means(means.tool, means.name, values, undo).action()
+
+    def _means(self, tool: str, given: Mapping[str, Any], loc: Sequence[str]) -> _Means:
+        if tool != PLAYBOOK_TOOL:
+            return _Means(find_tool(tool), tool, dict(given))
+        row = self._playbook(given.get("playbook"))
+        if row is None:
+            raise ValueError("The catalogue has no such playbook", [*loc, "input", "playbook"])
+        if self.repository is not None and self.repository.pk != row.repository_id:
+            raise ValueError("All playbooks of a plan come from one repository", [*loc, "input", "playbook"])
+        self.repository = row.repository
+        return _Means(find_tool(tool), tool, given.get("variables", {}), row)
+
+    def _playbook(self, name: Any) -> Playbook | None:
+        """The catalogued playbook of that id or path; a path is only ever compared with the catalogue."""
+        if self._catalogue is None:
+            self._catalogue = list(Playbook.objects.select_related("repository").filter(missing=False))
+        found = (row for row in self._catalogue if isinstance(name, str) and name in (str(row.pk), row.path))
+        return next(found, None)

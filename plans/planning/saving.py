@@ -8,9 +8,9 @@ from audit import trail
 from audit.trail import requires_transaction
 from plans import lifecycle
 from plans.digest import header_content, seal
-from plans.enums import Stage
+from plans.enums import Stage, StepKind
 from plans.models import Dependency, Plan, Request, Revision, Step
-from plans.planning.drafts import PlanDraft, StepDraft
+from plans.planning.drafts import ActionDraft, PlanDraft, StepDraft
 
 
 @requires_transaction
@@ -24,6 +24,7 @@ def save_plan(draft: PlanDraft, *, requester: Any, request: Request | None, beca
         service=draft.service,
         complexity=draft.complexity,
         priority=draft.priority,
+        max_parallel=draft.max_parallel,
     )
     if request is not None:
         plan.trace_id = request.trace_id
@@ -48,7 +49,12 @@ def save_plan(draft: PlanDraft, *, requester: Any, request: Request | None, beca
 
 def _save_revision(draft: PlanDraft, plan: Plan, *, number: int, because: str, author: Any) -> Revision:
     header = header_content(
-        repository=draft.repository, commit=draft.commit, tree=draft.tree, budget=draft.budget, steps=len(draft.steps)
+        repository=draft.repository,
+        commit=draft.commit,
+        tree=draft.tree,
+        budget=draft.budget,
+        steps=len(draft.steps) + len(draft.undoing),
+        max_parallel=draft.max_parallel,
     )
     revision = Revision(
         plan=plan,
@@ -65,12 +71,19 @@ def _save_revision(draft: PlanDraft, plan: Plan, *, number: int, because: str, a
         author=author,
     )
     steps = {step.key: _row(step, revision, place) for place, step in enumerate(draft.steps, start=1)}
-    sealed = seal(header, [steps[step.key].approved_content(step.depends_on) for step in draft.steps])
+    undoing = [
+        _undoing(step.key, step.rollback, steps[step.key], place)
+        for place, step in enumerate(draft.undoing, start=len(steps) + 1)
+        if step.rollback
+    ]
+    contents = [steps[step.key].approved_content(step.depends_on) for step in draft.steps]
+    sealed = seal(header, contents + [row.approved_content(()) for row in undoing])
     revision.digest = sealed.digest
-    for row, leaf, proof in zip(steps.values(), sealed.leaves, sealed.proofs, strict=True):
+    rows = [*steps.values(), *undoing]
+    for row, leaf, proof in zip(rows, sealed.leaves, sealed.proofs, strict=True):
         row.leaf, row.proof = leaf, list(proof)
     revision.save(force_insert=True)
-    Step.objects.bulk_create(steps.values())
+    Step.objects.bulk_create(rows)
     Dependency.objects.bulk_create(
         Dependency(revision=revision, upstream=steps[upstream], downstream=steps[step.key])
         for step in draft.steps
@@ -98,6 +111,8 @@ def _row(draft: StepDraft, revision: Revision, index: int) -> Step:
         idempotent=draft.idempotent,
         when=draft.when,
         on_failure=draft.on_failure,
+        for_each=draft.for_each,
+        fallback=draft.fallback.to_json() if draft.fallback else None,
         hosts=list(draft.hosts),
         reason=draft.reason,
         service=draft.service,
@@ -106,4 +121,30 @@ def _row(draft: StepDraft, revision: Revision, index: int) -> Step:
         reversible_by=draft.reversible_by,
         span=[list(pair) for pair in draft.spans] or None,
         unmet=len(draft.depends_on),
+    )
+
+
+def _undoing(key: str, action: ActionDraft, step: Step, index: int) -> Step:
+    """The row of what undoes a step: approved with the plan, run only if the plan is rolled back."""
+    return Step(
+        revision=step.revision,
+        plan=step.plan,
+        index=index,
+        key=f"{key}.rollback",
+        kind=StepKind.ROLLBACK,
+        parent=step,
+        name=f"Undo {key}",
+        tool=action.tool,
+        input=action.input,
+        playbook=action.playbook,
+        agent_type=step.agent_type,
+        work_type=action.work_type or action.tool,
+        resources=step.resources,
+        risk=action.risk,
+        timeout_seconds=step.timeout_seconds,
+        retry=action.retry.to_json(),
+        idempotent=action.idempotent,
+        hosts=step.hosts,
+        reason=f"Undoes {key} if the plan is rolled back after it was done.",
+        service=step.service,
     )

@@ -12,12 +12,14 @@ from agents.enums import AgentType
 from agents.tools.registry import find_tool, input_errors
 from audit.canonical import storable
 from plans import references
-from plans.conf import LONGEST_TIMEOUT, MOST_STEPS
-from plans.dag import ancestors, find_cycle
+from plans.conf import LONGEST_TIMEOUT, MOST_DEPENDENCIES, MOST_STEPS
+from plans.dag import find_cycle
 from plans.enums import OnFailure
-from plans.planning.drafts import PlanDraft, StepDraft
+from plans.planning.drafts import ActionDraft, PlanDraft, StepDraft
+from plans.planning.vocabulary import agent_errors, limit_errors, step_errors, vocabulary_errors
 
 KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+ROW_KEY: Final = re.compile(KEY.pattern + r"(\.[0-9]{1,4}|\.rollback)?")  # an item's, or that of what undoes a step
 DEEPEST: Final = 20
 LARGEST_INPUT: Final = 256 * 1024
 _LONGEST: Final = {"name": 500, "reason": 5_000, "work_type": 255}  # characters of what people read about a step
@@ -32,7 +34,7 @@ def errors_in(draft: PlanDraft) -> list[Error]:
         return [_error(["steps"], "A plan needs at least one step.")]
     if len(draft.steps) > MOST_STEPS:
         return [_error(["steps"], f"A plan has at most {MOST_STEPS} steps; this one has {len(draft.steps)}.")]
-    found = _budget_errors(draft.budget)
+    found = _budget_errors(draft.budget) + limit_errors(draft)
     if not 1 <= draft.priority <= 5:
         found.append(_error(["priority"], "The priority is a whole number from 1 to 5."))
     keys: set[str] = set()
@@ -41,7 +43,7 @@ def errors_in(draft: PlanDraft) -> list[Error]:
             found.append(_error(["steps", place, "key"], f"Two steps have the key {step.key}."))
         keys.add(step.key)
         found += [_error(["steps", place, *item["loc"]], item["msg"]) for item in _step_errors(step)]
-    return found or _shape_errors(draft.steps) or _reference_errors(draft.steps)
+    return found or _shape_errors(draft.steps) or vocabulary_errors(draft.steps)
 
 
 def _step_errors(step: StepDraft) -> list[Error]:
@@ -52,9 +54,15 @@ def _step_errors(step: StepDraft) -> list[Error]:
         found.append(
             _error(["agent_type"], f"There is no agent type {step.agent_type}; there are {_list(AgentType.values)}.")
         )
+    elif not found:
+        found += [_error(loc, message) for loc, message in agent_errors(step)]
     if not 1 <= step.timeout_seconds <= LONGEST_TIMEOUT:
         found.append(_error(["timeout_seconds"], f"The timeout is from 1 to {LONGEST_TIMEOUT} seconds."))
     found += text_errors(step.input, ["input"]) + text_errors(step.resources, ["resources"])
+    for name in ("fallback", "rollback"):
+        if action := getattr(step, name):
+            found += text_errors(action.input, [name, "input"])
+    found += text_errors(step.for_each, ["for_each"])
     if step.on_failure not in OnFailure.values:
         found.append(_error(["on_failure"], f"on_failure is one of {_list(OnFailure.values)}."))
     for name, longest in _LONGEST.items():
@@ -62,15 +70,20 @@ def _step_errors(step: StepDraft) -> list[Error]:
     labels = step.resources.get("labels", [])
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         found.append(_error(["resources", "labels"], "The labels are a list of texts."))
-    tool = find_tool(step.tool)
-    if tool is None:
-        found.append(_error(["tool"], f"There is no tool called {step.tool}."))
-    elif not found:
-        wrong = input_errors(tool, tool_input(step))
-        found += [
-            _error(["input", *item["loc"]], item["msg"]) for item in wrong if not _awaits(tool_input(step), item["loc"])
-        ]
-    return found
+    means = [(step, []), *((action, [name]) for name in ("fallback", "rollback") if (action := getattr(step, name)))]
+    ready = not found
+    for work, loc in means:
+        tool = find_tool(work.tool)
+        if tool is None:
+            found.append(_error([*loc, "tool"], f"There is no tool called {work.tool}."))
+        elif ready:
+            wrong = input_errors(tool, tool_input(work))
+            found += [
+                _error([*loc, "input", *item["loc"]], item["msg"])
+                for item in wrong
+                if not _awaits(tool_input(work), item["loc"])
+            ]
+    return found or [_error(loc, message) for loc, message in step_errors(step)]
 
 
 def _awaits(value: Any, loc: Sequence[Any]) -> bool:
@@ -83,26 +96,16 @@ def _awaits(value: Any, loc: Sequence[Any]) -> bool:
     return references.is_template(value)
 
 
-def _reference_errors(steps: Sequence[StepDraft]) -> list[Error]:
-    """References and conditions that lead nowhere; they may read what comes before the step, however far."""
-    before = ancestors({step.key: step.depends_on for step in steps})
-    found = []
-    for place, step in enumerate(steps):
-        wrong = references.errors_in(step.input, upstream=before[step.key])
-        found += [_error(["steps", place, "input", *loc], message) for loc, message in wrong]
-        if step.when:
-            undecidable = references.condition_errors(step.when, upstream=before[step.key])
-            found += [_error(["steps", place, "when"], message) for message in undecidable]
-    return found
-
-
-def tool_input(step: StepDraft) -> dict[str, Any]:
+def tool_input(step: StepDraft | ActionDraft) -> dict[str, Any]:
     """What the tool's schema checks: the step's input, and for a playbook step the playbook beside its variables."""
     return {"playbook": step.playbook["path"], "variables": step.input} if step.playbook else step.input
 
 
 def _shape_errors(steps: Sequence[StepDraft]) -> list[Error]:
     keys = {step.key for step in steps}
+    edges = sum(len(step.depends_on) for step in steps)
+    if edges > MOST_DEPENDENCIES:
+        return [_error(["steps"], f"A plan has at most {MOST_DEPENDENCIES} dependencies; this one has {edges}.")]
     found = []
     for place, step in enumerate(steps):
         for upstream in step.depends_on:

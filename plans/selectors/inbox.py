@@ -9,7 +9,7 @@ from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, QuerySe
 
 from audit.authority import Action, may
 from audit.context import Actor
-from plans.enums import RequestStatus, Risk, Stage, StepStatus
+from plans.enums import RequestStatus, Risk, Stage, StepKind, StepStatus
 from plans.models import Approval, Plan, Request, Revision, Step
 from plans.permissions import visible_plans
 from plans.selectors.policy import active_policy
@@ -98,6 +98,7 @@ def _stuck(actor: Actor) -> QuerySet[Step]:
             revision__number=F("plan__revision_number"),
             status__in=_NEEDS_A_PERSON,
         )
+        .filter(Q(kind=StepKind.STEP, plan__rollback_reason="") | Q(kind=StepKind.ROLLBACK))
         .select_related("plan__requester", "revision")
         .order_by("-plan__number", "index")
     )
@@ -136,15 +137,17 @@ def inbox_page(actor: Actor, tab: str = "me", glance: int | None = None) -> Inbo
 
 
 def _rows(revisions: list[Revision]) -> list[Row]:
-    """Add to each revision its hosts, steps and approvals, in two queries for all of them."""
+    """Add to each revision its hosts, steps and approvals, in three queries for all of them."""
     ids = [revision.pk for revision in revisions]
     hosts: dict[Any, list[str]] = {pk: [] for pk in ids}
     steps = dict.fromkeys(ids, 0)
     undo = dict.fromkeys(ids, 0)
-    found = Step.objects.filter(revision__in=ids).values_list("revision_id", "hosts", "reversible_by").order_by("index")
-    for pk, names, reversible_by in found:
+    found = Step.objects.filter(revision__in=ids).exclude(kind=StepKind.ITEM).order_by("index")
+    undone = set(found.filter(kind=StepKind.ROLLBACK).values_list("parent_id", flat=True))
+    rows = found.filter(kind=StepKind.STEP).values_list("revision_id", "pk", "hosts", "reversible_by")
+    for pk, step, names, reversible_by in rows:
         steps[pk] += 1
-        undo[pk] += bool(reversible_by)
+        undo[pk] += bool(reversible_by) or step in undone
         hosts[pk] += [name for name in names if name not in hosts[pk]]
     votes: dict[Any, list[Approval]] = {pk: [] for pk in ids}
     for vote in Approval.objects.filter(Q(revision__in=ids)).select_related("approver"):

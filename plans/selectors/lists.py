@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Count, F, Q, QuerySet
 
 from audit.context import Actor
-from plans.enums import RequestStatus, Stage, StepStatus
+from plans.enums import RequestStatus, Stage, StepKind, StepStatus
 from plans.models import Plan, Request, Revision, Step
 from plans.permissions import visible_plans, visible_requests
 
@@ -95,7 +95,7 @@ def _rows(plans: list[Plan]) -> list[PlanRow]:
     risks = dict(Revision.objects.filter(**current).values_list("plan_id", "risk"))
     counted: dict[Any, dict[str, int]] = {}
     found = (
-        Step.objects.filter(plan__in=plans, revision__number=F("plan__revision_number"))
+        Step.objects.filter(plan__in=plans, revision__number=F("plan__revision_number"), kind=StepKind.STEP)
         .order_by()
         .values_list("plan_id", "status")
         .annotate(n=Count("pk"))

@@ -7,12 +7,12 @@ from typing import Any
 
 from audit.authority import Action, may
 from audit.context import Actor
-from plans.enums import Decision, Stage
+from plans.enums import Decision, Stage, StepKind
 from plans.graph import SHOWN, Drawing
 from plans.models import Approval, ApprovalPolicy, Plan, Request, Revision, Step
 from plans.selectors.partial_result import PartialResult, partial_result
 from plans.selectors.policy import active_policy, approvers
-from plans.selectors.steps import STEPS_SHOWN, StepView, graph_of, views_of
+from plans.selectors.steps import STEPS_SHOWN, StepView, graph_of, undoing, views_of
 from plans.selectors.waits import behind
 from plans.words import Coverage, cover, spans_of
 
@@ -50,6 +50,7 @@ class PlanPage:
     request: Request | None
     steps: list[StepView]
     step_count: int
+    row_count: int  # with what undoes steps
     first: int
     graph: Drawing
     coverage: Coverage | None
@@ -85,36 +86,39 @@ class PlanPage:
     def older(self) -> int | None:
         """The place of the step after the last one shown, if there is one."""
         after = self.first + len(self.steps)
-        return after if after <= self.step_count else None
+        return after if after <= self.row_count else None
 
 
 def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanPage:
     """What one reader sees of a plan. At most 50 steps in full, from the place `first` or the step named on."""
     revision = current_revision(plan)
     request = plan.request
-    graph, upstream, facts = graph_of(revision, link="#step-{key}", far_link="?step={key}#step-{key}")
+    graph, upstream, everything = graph_of(revision, link="#step-{key}", far_link="?step={key}#step-{key}")
+    rows = [row for row in everything if row["kind"] != StepKind.ITEM]
+    facts = [row for row in rows if row["kind"] == StepKind.STEP]
+    undo = undoing(rows)
     if step:
-        first = next((row["index"] for row in facts if row["key"] == step), first)
-    first = max(min(first, len(facts)), 1)
-    shown = Step.objects.filter(revision=revision, index__gte=first).order_by("index")[:STEPS_SHOWN]
+        first = next((row["index"] for row in everything if row["key"] == step), first)
+    first = max(min(first, len(rows)), 1)
+    shown = Step.objects.filter(revision=revision, index__gte=first).exclude(kind=StepKind.ITEM)
     coverage = None
     if request is not None:
         coverage = cover(request.text, {row["index"]: spans_of(row["span"]) for row in facts})
-    reversible = [row["reversible_by"] for row in facts if row["reversible_by"]]
     return PlanPage(
         plan=plan,
         revision=revision,
         request=request,
-        steps=views_of(shown, upstream, words_matter=request is not None),
+        steps=views_of(shown.order_by("index")[:STEPS_SHOWN], upstream, undo, words_matter=request is not None),
         step_count=len(facts),
+        row_count=len(rows),
         first=first,
         graph=graph,
         coverage=coverage,
         unasked=[row["key"] for row in facts if not row["span"]] if request is not None else [],
         matrix=[row["key"] for row in facts] if coverage and len(facts) <= SHOWN else [],
         hosts=list(dict.fromkeys(host for row in facts for host in row["hosts"])),
-        reversible=list(dict.fromkeys(reversible)),
-        reversible_count=len(reversible),
+        reversible=list(dict.fromkeys(undo.values())),
+        reversible_count=len(undo),
         verdict=verdict_on(plan, revision, actor),
         may_see_request=request is not None and bool(may(actor, Action.SEE_REQUEST, request)),
         may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),

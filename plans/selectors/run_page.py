@@ -12,14 +12,14 @@ from django.utils import timezone
 
 from audit.authority import Action, may
 from audit.context import Actor
-from plans.enums import Stage, StepStatus
+from plans.enums import Stage, StepKind, StepStatus
 from plans.graph import Drawing
 from plans.models import Attempt, Event, Plan, Revision, Step
 from plans.selectors.events import EventView, event_views
 from plans.selectors.output import OutputWindow, output_window
 from plans.selectors.partial_result import Begun, PartialResult, has_partial_result, partial_result
 from plans.selectors.plan_page import current_revision, seen_behind
-from plans.selectors.steps import graph_of
+from plans.selectors.steps import graph_of, what_runs
 
 STEPS_SHOWN = 40
 BARS_SHOWN = 24
@@ -43,6 +43,12 @@ class RunStep:
     attempt: Attempt | None
     what: str
     left: Begun | None = None  # what it left standing, if it stopped
+
+    @property
+    def by(self) -> str:
+        """What does the work now, where that is not the step's own tool."""
+        work = self.step.fallback_work if self.attempt and self.attempt.by_fallback else None
+        return f"by fallback {what_runs(work.playbook, work.tool)}" if work else ""
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -70,6 +76,7 @@ class RunPage:
     steps: list[RunStep]
     counts: dict[str, int]
     total: int
+    left_out: int  # how many rows are not in the list, because there are too many
     stuck: list[RunStep]
     kept: list[str]
     held: list[str]
@@ -106,11 +113,6 @@ class RunPage:
     def running(self) -> int:
         """How many steps run now."""
         return self.counts.get(StepStatus.RUNNING, 0)
-
-    @property
-    def left_out(self) -> int:
-        """How many steps are not in the list, because there are too many."""
-        return self.total - len(self.steps)
 
     @property
     def going(self) -> bool:
@@ -154,7 +156,8 @@ def run_page(
     """
     revision = current_revision(plan)
     graph, upstream, facts = graph_of(revision, link="?step={key}#output")
-    counts = dict(Counter(row["status"] for row in facts))
+    steps = [row for row in facts if row["kind"] == StepKind.STEP]
+    counts = dict(Counter(row["status"] for row in steps))
     partial = partial_result(plan, actor) if has_partial_result(plan, list(counts)) else None
     key = step if any(row["key"] == step for row in facts) else _most_telling(facts, partial)
     rows = _shown(revision, facts, key)
@@ -167,19 +170,22 @@ def run_page(
         wanted = next((one for one in attempts if one.number == number), spoken[-1] if spoken else None)
         chosen = RunStep(chosen.step, wanted, chosen.what)
         window = output_window(wanted, line) if wanted else None
-    stuck_keys = {row["key"] for row in facts if row["status"] in _STUCK}
     if partial:
         rows = [replace(row, left=partial.of(row.step.key)) for row in rows]
+    # Once a plan is rolled back, only what undoes its steps can go on; an item goes on with its step.
+    asks = StepKind.ROLLBACK if plan.rollback_reason else StepKind.STEP
+    stuck_keys = {row["key"] for row in facts if row["status"] in _STUCK and row["kind"] == asks}
     bars, now_x, ends = _time(plan)
     return RunPage(
         plan=plan,
         revision=revision,
         steps=rows,
         counts=counts,
-        total=len(facts),
-        stuck=[row for row in rows if row.step.status in _STUCK],
-        kept=[row["key"] for row in facts if row["status"] == StepStatus.COMPLETED],
-        held=_held(facts, upstream, stuck_keys),
+        total=len(steps),
+        left_out=len(facts) - len(rows),
+        stuck=[row for row in rows if row.step.key in stuck_keys],
+        kept=[row["key"] for row in steps if row["status"] == StepStatus.COMPLETED],
+        held=_held(steps, upstream, stuck_keys),
         may_retry=bool(may(actor, Action.OPERATE_PLAN, plan)),
         may_decide=bool(may(actor, Action.DECIDE_PLAN, plan)),
         may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),
@@ -217,7 +223,7 @@ def _shown(revision: Revision, facts: list[dict[str, Any]], key: str) -> list[Ru
     latest: dict[UUID, Attempt] = {}
     for attempt in Attempt.objects.filter(step__in=ids).select_related("agent").order_by("number"):
         latest[attempt.step_id] = attempt
-    what = {row["id"]: (row["playbook"] or {}).get("path") or row["tool"] for row in wanted}
+    what = {row["id"]: what_runs(row["playbook"], row["tool"]) for row in wanted}
     return [RunStep(one, latest.get(one.pk), what[one.pk]) for one in (steps[pk] for pk in ids)]
 
 

@@ -9,6 +9,7 @@ from django.urls import reverse
 from agents.models import Playbook
 from agents.pages import Use, register_usage
 from audit.context import Actor
+from plans.enums import StepKind
 from plans.models import Step
 from plans.permissions import visible_plans
 
@@ -20,6 +21,7 @@ def uses_of(playbook: Playbook, actor: Actor) -> Sequence[Use]:
     """The last steps that run this playbook, in plans that this person may see."""
     steps = (
         Step.objects.filter(playbook__path=playbook.path, plan__in=visible_plans(actor))
+        .exclude(kind=StepKind.ITEM)
         .select_related("plan")
         .order_by("-id")[:SHOWN]
     )

@@ -189,11 +189,18 @@ def _clashes() -> list[str]:
     return [f"plan {number} ({service})" for number, service in running.values_list("number", "service")[:5]]
 
 
-def create_plan(*, actor: Actor, goal: str, steps: Sequence[Any], budget: Mapping[str, Any] | None = None) -> Plan:
+def create_plan(
+    *,
+    actor: Actor,
+    goal: str,
+    steps: Sequence[Any],
+    budget: Mapping[str, Any] | None = None,
+    max_parallel: int | None = None,
+) -> Plan:
     """A plan written by a program, digested and waiting for approval. Raises InvalidPlan and NotAllowed."""
     check(actor, Action.ASK)
     try:
-        draft = draft_from_program(goal, steps, budget)
+        draft = draft_from_program(goal, steps, budget, max_parallel)
         if errors := errors_in(draft) + text_errors(goal, ["goal"]):
             raise InvalidPlan(errors)
     except InvalidPlan as error:

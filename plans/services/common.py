@@ -7,7 +7,7 @@ from uuid import UUID
 from audit.authority import Action, may
 from audit.context import Actor
 from audit.errors import NotAllowed
-from plans.errors import NotFound, Refused
+from plans.errors import IllegalTransition, NotFound, Refused
 from plans.models import Plan
 from plans.planning.validation import text_errors
 
@@ -47,3 +47,10 @@ def reason_of(text: str, otherwise: str) -> str:
     if not reason:
         raise Refused("reason_missing", otherwise)
     return reason
+
+
+def not_undone(plan: Plan) -> IllegalTransition:
+    """Why a step of a plan that is or was rolled back does not go on."""
+    return IllegalTransition(
+        f"Plan {plan.number} was rolled back: what it had done is undone, so it does not go on. Ask for it anew."
+    )

@@ -5,18 +5,19 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from audit import trail
 from audit.authority import Action, check
 from audit.context import Actor, acting
 from plans import lifecycle
-from plans.enums import LIVE_ATTEMPTS, AttemptStatus, Stage, StepStatus
+from plans.enums import LIVE_ATTEMPTS, AttemptStatus, Stage, StepKind, StepStatus
 from plans.errors import IllegalTransition, NotFound
-from plans.execution import engine, stopping
+from plans.execution import engine, fan_out, stopping
 from plans.models import Attempt, Plan, Step
-from plans.planning.validation import KEY
-from plans.services.common import checked, operable, reason_of, visible
+from plans.planning.validation import ROW_KEY
+from plans.services.common import checked, not_undone, operable, reason_of, visible
 
 _SKIPPABLE = (StepStatus.WAITING, StepStatus.READY, StepStatus.FAILED, StepStatus.UNKNOWN)
 
@@ -86,12 +87,15 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
     reason = reason_of(reason, "Say why it is left out: it changes what was approved.")
     with acting(actor, plan.trace_id), transaction.atomic():
         found = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number, key=key)
-        step = found.first() if KEY.fullmatch(key) else None
+        step = found.first() if ROW_KEY.fullmatch(key) else None
         if step is None:
             raise NotFound(f"Plan {plan.number} has no step {key[:64]!r}.")
         plan = Plan.objects.select_for_update().get(pk=plan_id)
-        list(Attempt.objects.select_for_update().filter(step=step, status__in=LIVE_ATTEMPTS))
+        of_step = Q(step=step) | Q(step__parent=step, step__kind=StepKind.ITEM)
+        list(Attempt.objects.select_for_update(of=("self",)).filter(of_step, status__in=LIVE_ATTEMPTS).order_by("pk"))
         step.refresh_from_db()
+        if plan.rollback_reason and step.kind != StepKind.ROLLBACK:
+            raise not_undone(plan)
         going_on = plan.stage in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED)
         if step.status not in _SKIPPABLE or not going_on:
             raise IllegalTransition(
@@ -113,6 +117,10 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
         lifecycle.move_step(step, to=StepStatus.SKIPPED, summary=summary, error="", finished_at=Now())
         if plan.stage == Stage.FAILED:
             engine.reopen(plan, because=f"{actor.name} skipped {key}.")
+        if step.for_each is not None:
+            fan_out.drop(step, because=f"{step.key} was skipped.")
+        if step.kind == StepKind.ITEM and step.parent and step.parent.status in (StepStatus.FAILED, StepStatus.UNKNOWN):
+            engine.resume_items(plan, step.parent, only=step, because=f"{step.key} was skipped.")
         engine.release_successors(plan, step)
         engine.settle(plan)
         engine.ring()

@@ -6,17 +6,18 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from audit import trail
 from audit.context import Actor, acting
 from plans import lifecycle, recovery
-from plans.enums import AttemptStatus, Stage, StepStatus
+from plans.enums import AttemptStatus, Stage, StepKind, StepStatus
 from plans.errors import HostsUnknown, IllegalTransition, NotFound
-from plans.execution import engine, narrowing
+from plans.execution import engine, narrowing, stopping
 from plans.models import Attempt, Plan, Step
-from plans.planning.validation import KEY
-from plans.services.common import checked, operable, reason_of
+from plans.planning.validation import ROW_KEY
+from plans.services.common import checked, not_undone, operable, reason_of
 
 Hosts = Literal["", "unfinished"]
 
@@ -30,6 +31,7 @@ def retry_step(*, actor: Actor, plan_id: UUID, key: str, reason: str = "", hosts
     plan = operable(actor, plan_id)
     reason = checked(reason, "reason")
     with acting(actor, plan.trace_id), transaction.atomic():
+        stopping.hold(plan_id)  # what ends at this moment may be an item of what is tried again
         plan = Plan.objects.select_for_update().get(pk=plan_id)  # before its attempts, as everybody locks them
         if waiting := _waiting(plan, key):
             return _bring_forward(waiting, plan, reason, hosts)
@@ -45,6 +47,7 @@ def retry_plan(*, actor: Actor, plan_id: UUID, reason: str = "", hosts: Hosts = 
     plan = operable(actor, plan_id)
     reason = checked(reason, "reason")
     with acting(actor, plan.trace_id), transaction.atomic():
+        stopping.hold(plan_id)
         return _retry(actor, plan_id, None, reason, hosts)
 
 
@@ -100,9 +103,20 @@ def _retry(actor: Actor, plan_id: UUID, key: str | None, reason: str, hosts: Hos
     if plan.stage == Stage.FAILED:
         engine.reopen(plan, because=f"{actor.name} asked for another try of {names}.")
     Step.objects.filter(pk__in=[step.pk for step in steps]).update(finished_at=None, error="")
-    made = engine.make_due(plan, steps, because=reason or f"{actor.name} asked for another try.")
+    because = reason or f"{actor.name} asked for another try."
+    made = engine.make_due(plan, [step for step in steps if _is_single(step)], because=because)
     narrowing.narrow(made, left)
+    for step in steps:
+        if step.kind == StepKind.ITEM and step.parent:
+            engine.resume_items(plan, step.parent, only=step, because=because)
+        elif step.for_each is not None:
+            engine.resume_items(plan, step, because=because)
+    engine.settle(plan)  # what was left of a fan-out may be nothing
     return plan
+
+
+def _is_single(step: Step) -> bool:
+    return step.kind != StepKind.ITEM and step.for_each is None
 
 
 def _left(steps: list[Step]) -> dict[UUID, list[str]]:
@@ -112,6 +126,8 @@ def _left(steps: list[Step]) -> dict[UUID, list[str]]:
     """
     left = {}
     for step in steps:
+        if not _is_single(step):
+            raise HostsUnknown(f"{step.key} works on a list; only as a whole it goes on with the items that are left.")
         if step.playbook:
             left[step.pk], reason = recovery.unfinished(narrowing.hosts_of(step))
             if reason:
@@ -123,7 +139,7 @@ def _left(steps: list[Step]) -> dict[UUID, list[str]]:
 
 def _waiting(plan: Plan, key: str) -> Attempt | None:
     """The attempt that a step waits for, held; None if it does not wait for a time."""
-    if not KEY.fullmatch(key):
+    if not ROW_KEY.fullmatch(key):
         return None
     due = Attempt.objects.select_for_update(of=("self",)).select_related("step", "plan")
     return due.filter(
@@ -166,7 +182,7 @@ def _bring_forward(attempt: Attempt, plan: Plan, reason: str, hosts: Hosts) -> P
 def _not_waiting(plan: Plan, key: str) -> str:
     """What stands against giving up on a step. Raises NotFound if there is no such step."""
     current = Step.objects.filter(plan=plan, revision__number=plan.revision_number, key=key)
-    step = current.first() if KEY.fullmatch(key) else None
+    step = current.first() if ROW_KEY.fullmatch(key) else None
     if step is None:
         raise NotFound(f"Plan {plan.number} has no step {key[:64]!r}.")
     return (
@@ -178,10 +194,15 @@ def _not_waiting(plan: Plan, key: str) -> str:
 def _stuck(plan: Plan, key: str | None) -> list[Step]:
     """The step of that key, or all, that a person may give another try. Raises NotFound and IllegalTransition."""
     current = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number).order_by("index")
+    current = current.select_related("parent")
     if key is not None:
-        current = current.filter(key=key) if KEY.fullmatch(key) else current.none()
+        current = current.filter(key=key) if ROW_KEY.fullmatch(key) else current.none()
         if not current:
             raise NotFound(f"Plan {plan.number} has no step {key[:64]!r}.")
+    else:
+        current = current.exclude(kind=StepKind.ITEM)  # they go on with their steps
+    if plan.rollback_reason:
+        current = _of_rollback(plan, current, key)
     stuck = [step for step in current if step.status in (StepStatus.FAILED, StepStatus.UNKNOWN)]
     if not stuck or plan.stage not in (Stage.FAILED, Stage.EXECUTING) or plan.cancel_reason:
         what = f"Step {key} is {StepStatus(current[0].status).label.lower()}" if key else f"Plan {plan.number} has none"
@@ -189,3 +210,13 @@ def _stuck(plan: Plan, key: str | None) -> list[Step]:
             f"{what}; only failed or unknown steps of a plan that is not cancelled are tried again."
         )
     return stuck
+
+
+def _of_rollback(plan: Plan, current: QuerySet[Step], key: str | None) -> QuerySet[Step]:
+    """Of a plan that is or was rolled back, only what undoes its steps is tried again. Raises IllegalTransition."""
+    undoing = current.filter(kind=StepKind.ROLLBACK)
+    if not undoing and key is not None:
+        raise not_undone(plan)
+    if key is None and not undoing.filter(status__in=[StepStatus.FAILED, StepStatus.UNKNOWN]):
+        raise not_undone(plan)
+    return undoing

@@ -38,7 +38,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION chiffon_is_plain(step plans_step) RETURNS boolean LANGUAGE sql STABLE AS $$
     -- Whether a step starts as soon as the steps before it are done, with nothing to decide in between.
-    SELECT step."when" = '' AND NOT chiffon_is_aimed(step)
+    SELECT step."when" = '' AND step.for_each IS NULL AND NOT chiffon_is_aimed(step)
 $$;
 
 CREATE OR REPLACE FUNCTION chiffon_started(
@@ -72,10 +72,15 @@ BEGIN
         'requester', p_plan.requester_id,
         'revision', v_revision.id, 'digest', v_revision.digest, 'steps', v_revision.header -> 'steps',
         'commit', v_revision."commit", 'tree', v_revision.tree,
-        'location', CASE WHEN p_step.playbook IS NOT NULL THEN
+        'location', CASE WHEN p_step.playbook IS NOT NULL OR p_step.fallback ->> 'playbook' IS NOT NULL THEN
             (SELECT location FROM agents_playbookrepository WHERE id = v_revision.repository_id) END,
         'depends_on', (SELECT coalesce(jsonb_agg(upstream.key), '[]') FROM plans_dependency edge
             JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = p_step.id),
+        -- What it is an item of, or undoes: an item is compared with that step, which is the one that was approved.
+        'parent', (SELECT jsonb_build_object('step', to_jsonb(parent) - 'output', 'depends_on',
+                (SELECT coalesce(jsonb_agg(upstream.key), '[]') FROM plans_dependency edge
+                JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = parent.id))
+            FROM plans_step parent WHERE parent.id = p_step.parent_id),
         'step', to_jsonb(p_step));
     told := jsonb_build_array(p_attempt, p_step.key, jsonb_build_array(
         jsonb_build_array('step_changed', jsonb_build_object('was', p_was, 'now', 'running', 'waiting_for', '',
@@ -121,6 +126,9 @@ BEGIN
     IF v_step.token <> p_expects OR v_step.status NOT IN ('ready', 'waiting') THEN
         RETURN NULL;
     END IF;
+    IF v_plan.rollback_reason <> '' AND v_step.kind <> 'rollback' THEN
+        RETURN CASE WHEN NOT p_begun THEN '{"begin": true}'::jsonb END;  -- it is taken back instead
+    END IF;
     IF v_plan.stage = 'approved' AND NOT p_begun THEN
         RETURN '{"begin": true}';
     END IF;
@@ -134,6 +142,15 @@ BEGIN
         WHERE id = v_step.id RETURNING * INTO v_step;
     v_started := chiffon_started(p_attempt, v_attempt.number, v_step.token, v_attempt.because, v_step, v_was, v_plan, v_attempt.agent_id,
         v_agent_name, coalesce(p_choice, jsonb_build_object('score', trim_scale((v_attempt.routing ->> 'score')::numeric)::text)));
+    IF v_step.kind = 'item' THEN  -- its step runs from now on, if it did not already
+        UPDATE plans_step SET status = 'running', waiting_for = '', started_at = coalesce(started_at, statement_timestamp())
+            WHERE id = v_step.parent_id AND status = 'ready' RETURNING key INTO v_was;
+        IF FOUND THEN
+            PERFORM chiffon_tell(v_plan.id, clock_timestamp(), jsonb_build_array(jsonb_build_array(NULL, v_was, jsonb_build_array(
+                jsonb_build_array('step_changed', jsonb_build_object('was', 'ready', 'now', 'running', 'waiting_for', ''), 0)))));
+        END IF;
+    END IF;
+    v_started.claimed := v_started.claimed || jsonb_build_object('by_fallback', v_attempt.by_fallback);
     IF NOT p_tell THEN  -- the caller tells it together with something else
         RETURN v_started.claimed || jsonb_build_object('told', v_started.told);
     END IF;
@@ -157,9 +174,12 @@ BEGIN
         JOIN plans_attempt attempt ON attempt.id = few.id
         JOIN plans_step step ON step.id = attempt.step_id
         JOIN plans_plan plan ON plan.id = attempt.plan_id
-        WHERE attempt.status = 'due' AND (attempt.agent_id = p_agent OR attempt.agent_id IS NULL AND NOT chiffon_is_aimed(step))
-            AND p_choices ? chiffon_need(step)
+        WHERE attempt.status = 'due' AND p_choices ? chiffon_need(step) AND NOT attempt.by_fallback
+            -- Breakers and a plan's limit are asked where agents are assigned: what has none yet is not taken past them.
+            AND (attempt.agent_id = p_agent
+                OR attempt.agent_id IS NULL AND plan.max_parallel IS NULL AND NOT chiffon_is_aimed(step))
             AND plan.stage IN ('approved', 'executing') AND plan.cancel_reason = ''
+            AND (plan.rollback_reason = '' OR step.kind = 'rollback')
         ORDER BY attempt.priority DESC, attempt.next_at LIMIT 1
         FOR NO KEY UPDATE OF attempt SKIP LOCKED;
     IF NOT FOUND THEN
@@ -208,7 +228,8 @@ BEGIN
     SELECT * INTO v_plan FROM plans_plan WHERE id = v_plan.id;
     SELECT * INTO v_step FROM plans_step WHERE id = v_step.id;
     v_counted := v_step.released;
-    IF v_plan.stage <> 'executing' OR v_plan.cancel_reason <> '' OR v_step.status <> 'running' OR EXISTS (
+    IF v_plan.stage <> 'executing' OR v_plan.cancel_reason <> '' OR v_plan.rollback_reason <> '' OR v_step.kind <> 'step'
+        OR v_step.status <> 'running' OR EXISTS (
         SELECT FROM plans_dependency edge JOIN plans_step step ON step.id = edge.downstream_id
         WHERE edge.upstream_id = v_step.id AND NOT chiffon_is_plain(step)
     ) THEN
@@ -243,7 +264,8 @@ BEGIN
             SELECT step.* FROM plans_dependency edge JOIN plans_step step ON step.id = edge.downstream_id
             WHERE edge.upstream_id = v_step.id ORDER BY step.id
         LOOP
-            v_take := v_mine.id IS NULL AND p_agent IS NOT NULL AND NOT v_outranked AND p_choices ? chiffon_need(v_after);
+            v_take := v_mine.id IS NULL AND p_agent IS NOT NULL AND NOT v_outranked AND v_plan.max_parallel IS NULL
+                AND p_choices ? chiffon_need(v_after);
             UPDATE plans_step SET unmet = unmet - 1,
                 status = CASE WHEN unmet = 1 AND status = 'waiting' AND v_take THEN 'running' ELSE status END,
                 waiting_for = CASE WHEN unmet = 1 AND status = 'waiting' AND v_take THEN '' ELSE waiting_for END,
@@ -256,13 +278,13 @@ BEGIN
             v_id := chiffon_uuid7();
             INSERT INTO plans_attempt (id, step_id, plan_id, number, status, priority, agent_id, expects_token, token, lease_until, started_at,
                 because, cancel_requested, failure_mode, transient, error, summary, progress, resources_used, services_touched, line_count,
-                lines_sha256, routing)
+                lines_sha256, by_fallback, routing)
             VALUES (v_id, v_after.id, v_plan.id, v_after.attempts_made, CASE WHEN v_take THEN 'running' ELSE 'due' END, v_plan.priority,
                 CASE WHEN v_take THEN p_agent END, CASE WHEN v_take THEN v_after.token - 1 ELSE v_after.token END,
                 CASE WHEN v_take THEN v_after.token END,
                 CASE WHEN v_take THEN statement_timestamp() + make_interval(secs => p_lease) END,
                 CASE WHEN v_take THEN statement_timestamp() END,
-                v_because, false, '', false, '', '', '{}', '{}', '[]', 0, '',
+                v_because, false, '', false, '', '', '{}', '{}', '[]', 0, '', false,
                 CASE WHEN v_take THEN p_choices -> chiffon_need(v_after) -> 'routing' ELSE '{}' END);
             IF v_take THEN
                 v_mine := v_after;

@@ -26,6 +26,10 @@ STEP = {
     "on_failure": "stop",
     "hosts": ["forge"],
     "preview": None,
+    "kind": "step",
+    "undoes": "",
+    "for_each": None,
+    "fallback": None,
 }
 HEADER = {"commit": "c" * 40, "tree": "t" * 40, "repository": "playbooks", "budget": {"call_ceiling": 5}, "steps": 1}
 

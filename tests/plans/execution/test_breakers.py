@@ -72,6 +72,19 @@ def test_a_step_waits_for_an_open_breaker_and_says_so_in_full(approved, engine, 
     assert (record.trace_id, record.actor) == (plan.trace_id, "infra-1")
 
 
+def test_a_step_with_a_fallback_does_not_wait_for_an_open_breaker(approved, engine, host):
+    instead = {"tool": "diagnostic.echo", "input": {"value": "instead"}}
+    plan = approved(
+        *five(host), {**works("next", host, depends_on=["f4"]), "on_failure": "fallback", "fallback": instead}
+    )
+    engine.run()
+    assert stage(plan) == "completed"
+    only = Attempt.objects.get(step__plan=plan, step__key="next")
+    assert (only.number, only.status, only.by_fallback, only.work.tool) == (1, "completed", True, "diagnostic.echo")
+    assert only.because.startswith("diagnostic.fail can not be tried now, so diagnostic.echo goes on: The breaker of")
+    assert DecisionRecord.objects.filter(type="step.fell_back").count() == 1
+
+
 def test_a_step_that_does_the_same_elsewhere_or_something_else_there_goes_on(approved, engine, host):
     plan = approved(
         *five(host),
