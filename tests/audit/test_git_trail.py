@@ -297,9 +297,10 @@ def test_an_author_that_git_would_refuse_is_said_at_the_start(settings, author):
 @pytest.mark.e2e_04
 def test_what_the_engine_writes_about_a_task_is_taken_and_recorded(repository, story):
     from plans.execution.task_file import commit_finished_tasks
-    from plans.models import Attempt
+    from plans.models import Attempt, UnwrittenTask
 
     Attempt.objects.filter(pk=story.attempt.pk).update(started_at=story.approval.at, finished_at=story.approval.at)
+    UnwrittenTask.objects.create(attempt=story.attempt)
     assert commit_finished_tasks({}) == {"tasks": 1}
     found = git_trail.find_task(story.step.pk)
     assert found is not None
