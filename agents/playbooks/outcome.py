@@ -159,7 +159,7 @@ class Collector:
         """
         stats = self.stats or {}
         left |= {host for host, figures in stats.items() if figures["failures"] or figures["unreachable"]}
-        return [] if self.playing and self.playing <= left else [host for host in stats if host not in left]
+        return [] if self.playing and self.playing <= left else sorted(stats.keys() - left)
 
     def _count(self, progress: TaskProgress) -> None:
         self.playing.add(progress.host)

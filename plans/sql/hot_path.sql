@@ -185,6 +185,11 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
+    -- The plan comes before its attempt in the order of locks, but which plan it is was not known before: so it is not waited for.
+    IF NOT pg_try_advisory_xact_lock_shared(hashtextextended(v_attempt.plan_id::text, 0)) THEN
+        NOTIFY chiffon_due;  -- somebody is just stopping that plan; what else is due is looked at by the dispatcher
+        RETURN NULL;
+    END IF;
     SELECT * INTO v_step FROM plans_step WHERE id = v_attempt.step_id;
     SELECT stage INTO v_stage FROM plans_plan WHERE id = v_attempt.plan_id;
     IF v_stage = 'approved' THEN

@@ -41,7 +41,7 @@ def test_breakers_are_paged(as_requester):
     rest = as_requester.get(f"/breakers?limit=2&after={first['next']}").json()
     assert rest["next"] is None
     seen = [row["target"] for row in first["items"] + rest["items"]]
-    assert seen == ["host:0", "host:1", "host:2"]
+    assert sorted(seen) == ["host:0", "host:1", "host:2"]  # those made in one millisecond come in any order
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def pages(demo, chromium):
     waiting = demo.written(echo, {**echo, "key": "again", "depends_on": ["say"]}, goal="Say it twice")
     fail = {"key": "fail", "tool": "diagnostic.fail", "input": {"times": 9, "transient": False}}
     failed = demo.ended(demo.approved(demo.written(fail, {**echo, "depends_on": ["fail"]}, goal="Fail")))
-    sleep = {"key": "sleep", "tool": "diagnostic.sleep", "input": {"seconds": 240, "target": "atlas"}}
+    sleep = {"key": "sleep", "tool": "diagnostic.sleep", "input": {"seconds": 240, "target": "helios"}}
     running = demo.approved(demo.written(sleep, goal="Take a while"))
     slowly = {"attempts": 3, "first_wait_seconds": 900, "longest_wait_seconds": 900}
     flaky = {"key": "flaky", "tool": "diagnostic.fail", "retry": slowly}
@@ -55,7 +55,7 @@ def pages(demo, chromium):
     for context in desk.contexts:
         context.close()
     assert failed["stage"] == "failed" and completed["stage"] == "completed"
-    return {
+    yield {
         "sign-in": (None, "/accounts/login/"),
         "inbox": ("approver", "/"),
         "inbox, runs": ("approver", "/?tab=runs"),
@@ -102,6 +102,8 @@ def pages(demo, chromium):
         "admin, list": ("admin", "/admin/plans/plan/"),
         "admin, plan": ("admin", f"/admin/plans/plan/{completed['id']}/"),
     }
+    for plan in (running, behind):  # others want the slots
+        demo.requester.post(f"/plans/{plan['id']}/cancel", reason="Every page was seen")
 
 
 def complaints_of(page, rules=RULES):

@@ -5,14 +5,14 @@ import json
 
 import pytest
 import rfc8785
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
 from agents.models import Agent
 from audit.context import Actor
 from audit.models import DecisionRecord
 from audit.proof import check_record
 from plans import services
-from plans.execution import attempt, finish, fleet, hot_path
+from plans.execution import attempt, finish, fleet, hot_path, stopping
 from plans.execution.claims import Claimed
 from plans.execution.task_file import unwritten
 from plans.live import events_after
@@ -227,6 +227,26 @@ def test_a_cancel_and_an_agent_that_goes_on_leave_one_end(transactional_db, requ
         assert begun == 6 if ended == "completed" else begun <= 6
         if ended == "cancelled":
             assert set(statuses(plan).values()) <= {"completed", "cancelled"}
+
+
+def test_an_agent_does_not_wait_for_a_plan_that_somebody_is_just_stopping(transactional_db, requester, approver, agent):
+    """It has the attempt's row by then, for which the one who stops waits: each would wait for the other."""
+    plan = factories.approve(factories.make_plan(requester, chain(2)), approver)
+    Plan.objects.filter(pk=plan.pk).update(stage="executing")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT chiffon_need(step) FROM plans_step step WHERE plan_id = %s LIMIT 1", [plan.pk])
+        choices = fleet.continuing(agent.name, {cursor.fetchone()[0]})
+
+    def next_due():
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '5s'")
+            return hot_path.next_due(agent.pk, choices)
+
+    with transaction.atomic():
+        stopping.hold(plan.pk)
+        (answer,) = together(next_due)
+    assert answer is None
+    assert isinstance(next_due(), Claimed)
 
 
 def test_many_agents_on_one_plan_do_each_step_once(transactional_db, requester, approver):
