@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from agents.conf import DUE_CHANNEL
@@ -365,9 +365,13 @@ def _why_failed(unknown: list[str], failed: list[str], counts: dict[str, list[st
 
 @requires_transaction
 def settle_if_idle(plan_id: UUID, *, patiently: bool = False) -> bool:
-    """Settle a plan unless another process is just doing so; patiently: look again once it has, it may have come too early."""
+    """Settle a plan unless another process is just doing so; patiently: look again once it has, it may have come too early.
+
+    Nobody queues for a plan of which something still runs: whoever ends that looks again.
+    """
+    live = Attempt.objects.filter(plan=OuterRef("pk"), status__in=LIVE_ATTEMPTS)
     plans = Plan.objects.select_for_update(skip_locked=not patiently, no_key=True)
-    plan = plans.filter(pk=plan_id, stage=Stage.EXECUTING).first()
+    plan = plans.filter(~Exists(live), pk=plan_id, stage=Stage.EXECUTING).first()
     return plan is not None and settle(plan, fresh=True)
 
 
