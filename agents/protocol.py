@@ -48,19 +48,32 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class ResourcesUsed:
-    """What the process tree of an attempt really used. Seconds and bytes; None is "not measured"."""
+    """What the process tree of an attempt really used. Seconds and bytes; None is "not measured".
+
+    `cost` and `tokens` are what a call that costs something used up; where they are not measured, a plan with a budget
+    is charged what was reserved.
+    """
 
     wall_seconds: float | None = None
     cpu_seconds: float | None = None
     peak_rss_bytes: int | None = None
+    cost: float | None = None
+    tokens: int | None = None
 
     def to_json(self) -> Json:
-        """The figures as plain data; what was not measured stays null."""
-        return {
+        """The figures as plain data; what was not measured stays null, and costs are only told where there are some."""
+        told: Json = {
             "wall_seconds": self.wall_seconds,
             "cpu_seconds": self.cpu_seconds,
             "peak_rss_bytes": self.peak_rss_bytes,
         }
+        costs: Json = {"cost": self.cost, "tokens": self.tokens}
+        return told | {name: value for name, value in costs.items() if _is_amount(value)}
+
+
+def _is_amount(value: Any) -> bool:
+    """Whether a tool's word for what it used can be kept at all: a finite number that is not below zero."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
 @dataclass(frozen=True, slots=True)

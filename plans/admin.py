@@ -12,6 +12,8 @@ from plans.models import (
     Approval,
     ApprovalPolicy,
     Attempt,
+    BudgetLedger,
+    BudgetReservation,
     Message,
     Plan,
     Request,
@@ -183,6 +185,43 @@ class AttemptAdmin(ReadingRoom):
             ("Its output", run_url(obj.plan.number, obj.step.key, obj.number)),
             ("Its records and commit", _tasks_records(obj.step_id)),
             ("Its trace", page("audit:trace", obj.plan.trace_id)),
+        ]
+
+
+@admin.register(BudgetLedger)
+class BudgetLedgerAdmin(ReadingRoom):
+    """What plans with a budget spent."""
+
+    list_display = ("plan", "calls_spent", "calls_held", "cost_spent", "cost_held", "tokens_spent", "tokens_held")
+    related = ("plan",)
+    ids = ("plan",)
+    numbers = ("plan__number",)
+
+    def links(self, obj: BudgetLedger) -> list[tuple[str, str]]:
+        """Its plan, and what each try held and used."""
+        return [
+            (str(obj.plan), row_url(obj.plan)),
+            ("Its reservations", list_url("plans_budgetreservation", ledger__plan__exact=obj.plan_id)),
+            ("Its records", list_url("audit_decisionrecord", plan_id__exact=obj.plan_id)),
+        ]
+
+
+@admin.register(BudgetReservation)
+class BudgetReservationAdmin(ReadingRoom):
+    """What tries at steps held and used."""
+
+    list_display = ("made_at", "ledger", "attempt", "calls", "cost", "cost_used", "tokens", "tokens_used", "settled_at")
+    list_filter = ("in_full", "made_at")
+    related = ("ledger__plan", "attempt__step")
+    ids = ("attempt", "ledger")
+    numbers = ("ledger__plan__number",)
+
+    def links(self, obj: BudgetReservation) -> list[tuple[str, str]]:
+        """The try it was made for, and the sums it went into."""
+        return [
+            (f"Its try at {obj.attempt.step}", row_url(obj.attempt)),
+            ("Its ledger", row_url(obj.ledger)),
+            (str(obj.ledger.plan), row_url(obj.ledger.plan)),
         ]
 
 

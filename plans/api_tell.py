@@ -9,8 +9,21 @@ from uuid import UUID
 
 from django.db.models import F
 
+from plans.budget import Amounts, completed
 from plans.enums import AttemptStatus
-from plans.models import IN_ORDER, Approval, ApprovalPolicy, Attempt, Dependency, Message, Plan, Request, Revision, Step
+from plans.models import (
+    IN_ORDER,
+    Approval,
+    ApprovalPolicy,
+    Attempt,
+    BudgetLedger,
+    Dependency,
+    Message,
+    Plan,
+    Request,
+    Revision,
+    Step,
+)
 from plans.retry import RetryPolicy
 from plans.selectors.policy import active_policy
 
@@ -50,7 +63,7 @@ def tell_message(message: Message) -> dict[str, Any]:
 
 
 def tell_plans(plans: Sequence[Plan]) -> list[dict[str, Any]]:
-    """Plans in their current revision, with their requesters loaded; six queries for all of them."""
+    """Plans in their current revision, with their requesters loaded; seven queries for all of them."""
     ids = [plan.pk for plan in plans]
     revisions = {
         revision.plan_id: revision
@@ -65,11 +78,13 @@ def tell_plans(plans: Sequence[Plan]) -> list[dict[str, Any]]:
     answers = Approval.objects.filter(plan__in=ids).select_related("approver", "policy", "revision").order_by("id")
     for approval in answers:
         approvals[approval.plan_id].append(approval)
+    ledgers = BudgetLedger.objects.in_bulk(ids)
     policy = active_policy()
     return [
         _tell_plan(
             plan,
             revisions[plan.pk],
+            _tell_budget(revisions[plan.pk], ledgers.get(plan.pk)),
             [told_steps[step.pk] for step in steps[plan.pk]],
             approvals[plan.pk],
             policy,
@@ -100,6 +115,7 @@ def tell_steps(steps: Sequence[Step], revisions: Sequence[UUID]) -> dict[UUID, d
 def _tell_plan(
     plan: Plan,
     revision: Revision,
+    budget: dict[str, Any],
     steps: list[dict[str, Any]],
     approvals: list[Approval],
     policy: ApprovalPolicy | None,
@@ -124,9 +140,9 @@ def _tell_plan(
         "risk": revision.risk,
         "risk_facts": revision.risk_facts,
         "estimated_seconds": revision.estimated_seconds,
-        "budget": revision.budget,
         "max_parallel": plan.max_parallel,
         "rollback_reason": plan.rollback_reason or None,
+        "budget": budget,
         "commit": revision.commit or None,
         "policy": {
             "name": applied.name,
@@ -143,6 +159,14 @@ def _tell_plan(
         "started_at": plan.started_at,
         "finished_at": plan.finished_at,
     }
+
+
+def _tell_budget(revision: Revision, ledger: BudgetLedger | None) -> dict[str, Any]:
+    """A plan's ceilings with what is spent and what is reserved for calls under way; empty without a budget."""
+    if not revision.budget:
+        return {}
+    spent, held = (ledger.spent, ledger.held) if ledger else (Amounts(), Amounts())
+    return {**completed(revision.budget), "spent": spent.to_json(), "reserved": held.to_json()}
 
 
 def _tell_approval(answer: Approval) -> dict[str, Any]:

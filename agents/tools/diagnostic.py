@@ -209,4 +209,49 @@ class Lines(_Diagnostic):
         return _done(started, {"count": wanted.count}, f"Said {wanted.count} lines.")
 
 
-DIAGNOSTIC_TOOLS: Final[tuple[Tool, ...]] = (Noop(), Echo(), Sleep(), Fail(), Lines())
+class SpendInput(ToolInput):
+    """How much to use up, and how much to announce before."""
+
+    cost: float = Field(default=0, ge=0, le=1_000_000, strict=False, description="What it costs.")
+    tokens: int = Field(default=0, ge=0, le=1_000_000_000, description="How many tokens it uses.")
+    most_cost: float | None = Field(
+        default=None, ge=0, le=1_000_000, strict=False, description="The most it announces; absent: the cost."
+    )
+    most_tokens: int | None = Field(
+        default=None, ge=0, le=1_000_000_000, description="The most it announces; absent: the tokens."
+    )
+
+
+class SpendOutput(ToolOutput):
+    """What was used up."""
+
+    cost: float = Field(ge=0, description="What it cost.")
+    tokens: int = Field(ge=0, description="How many tokens it used.")
+
+
+class Spend(_Diagnostic):
+    """Uses up a part of the budget."""
+
+    name: ClassVar[str] = "diagnostic.spend"
+    description: ClassVar[str] = "Uses up a part of the plan's budget, and nothing else: for trying a budget."
+    input_model: ClassVar[type[BaseModel]] = SpendInput
+    output_model: ClassVar[type[BaseModel]] = SpendOutput
+    example: ClassVar[Mapping[str, Any]] = {"cost": 0.5, "tokens": 100}
+    quick: ClassVar[bool] = True
+
+    def announce(self, value: Mapping[str, Any]) -> tuple[float, int]:
+        """The cost and the tokens that a call with this input uses at most."""
+        wanted = SpendInput.model_validate(value)
+        cost = wanted.cost if wanted.most_cost is None else wanted.most_cost
+        return cost, wanted.tokens if wanted.most_tokens is None else wanted.most_tokens
+
+    def run(self, request: WorkRequest, context: ToolContext) -> WorkResult:
+        """Say what was used."""
+        wanted = SpendInput.model_validate(request.input)
+        used = ResourcesUsed(wall_seconds=0.0, cost=wanted.cost, tokens=wanted.tokens)
+        told = {"cost": wanted.cost, "tokens": wanted.tokens}
+        summary = f"Used up {wanted.cost:g} and {wanted.tokens} tokens."
+        return WorkResult(Outcome.COMPLETED, output=told, summary=summary, resources=used)
+
+
+DIAGNOSTIC_TOOLS: Final[tuple[Tool, ...]] = (Noop(), Echo(), Sleep(), Fail(), Lines(), Spend())

@@ -46,6 +46,8 @@ def describe(plan: dict[str, Any]) -> str:
         lines.append(f"Rollback   {plain(plan['stage_reason'] or plan['rollback_reason'])}")
     if plan["commit"]:
         lines.append(f"Commit     {plan['commit']}")
+    if plan["budget"]:
+        lines.append(f"Budget     {_budget(plan['budget'])}")
     if plan["policy"]:
         lines.append(f"Policy     {_policy(plan['policy'])}")
     lines += [f"  {_mark(fact)} {plain(fact.get('text', ''))}" for fact in plan["risk_facts"]]
@@ -60,6 +62,16 @@ def describe(plan: dict[str, Any]) -> str:
         comment = f": {plain(answer['comment'])}" if answer["comment"] else ""
         lines.append(f"{answer['approver']} {answer['decision']} it, {clock(answer['at'])}{comment}")
     return "\n".join(lines)
+
+
+def _budget(budget: dict[str, Any]) -> str:
+    ceilings = {"call_ceiling": "calls", "cost_ceiling": "cost", "token_ceiling": "tokens"}
+    spent = [
+        f"{budget['spent'][measure]:g} of {budget[name]:g} {measure}"
+        for name, measure in ceilings.items()
+        if name in budget
+    ]
+    return f"{', '.join(spent)} spent; at the end of it {'stop' if budget['policy'] == 'block' else 'go on'}"
 
 
 def _policy(policy: dict[str, Any]) -> str:

@@ -112,7 +112,9 @@ def _say(event: dict[str, Any]) -> None:
         print(f"{step} | {output_line(data['text'])}", flush=True)
         return
     told = {
-        "stage_changed": lambda: f"Plan: {stage(str(data.get('now')))}. {plain(data.get('reason', ''))}",
+        "stage_changed": lambda: (
+            f"{'Budget' if data.get('budget') else f'Plan: {stage(str(data.get("now")))}'}. {plain(data.get('reason', ''))}"
+        ),
         "step_changed": lambda: (
             f"{step}: {stage(str(data.get('now')))}. {plain(data.get('summary') or data.get('waiting_for') or '')}"
         ),

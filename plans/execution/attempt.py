@@ -25,7 +25,7 @@ from plans import lifecycle, live, references
 from plans.approval import gate
 from plans.conf import CONTINUE_SECONDS, LEASE_SECONDS
 from plans.enums import EventType, Stage
-from plans.execution import breakers, engine, fleet, hot_path, narrowing, rollback
+from plans.execution import breakers, engine, fleet, hot_path, narrowing, rollback, spending
 from plans.execution.claims import Claimed
 from plans.execution.finish import capped, finish, never_began, refuse
 from plans.execution.hot_path import Ending, NeedsDecision, ToBegin
@@ -127,6 +127,8 @@ def _work(claimed: Claimed, context: StepContext, tool: Tool | None) -> WorkResu
         value = _resolved(claimed, tool)
     except references.Unresolvable as error:
         return WorkResult.failed(FailureMode.USER, str(error))
+    if claimed.budget and (refusal := spending.reserve(claimed, tool, value)):
+        return WorkResult.failed(FailureMode.POLICY, refusal)
     request = WorkRequest(
         attempt_id=str(claimed.attempt_id),
         agent=claimed.agent,
@@ -182,7 +184,7 @@ def _end(
 ) -> Claimed | ToBegin | None:
     """The short way if the step succeeded, else the long way; then what comes next."""
     choices = fleet.continuing(claimed.agent, {claimed.need}) if go_on else {}
-    if result.outcome is Outcome.COMPLETED:
+    if result.outcome is Outcome.COMPLETED and not claimed.budget:
         try:
             finished = hot_path.finish(claimed, _ending(context, result), choices)
         except NeedsDecision:

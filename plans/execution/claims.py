@@ -90,6 +90,7 @@ class Claimed:
     revision_id: UUID
     digest: str
     steps: int  # of the whole revision
+    budget: Mapping[str, Any]  # empty without one
     commit: str
     tree: str
     location: str | None  # of the playbook repository, for a step that runs a playbook
@@ -111,6 +112,7 @@ class Claimed:
             revision_id=UUID(row["revision"]),
             digest=row["digest"],
             steps=int(row["steps"] or 0),
+            budget=row["budget"],
             commit=row["commit"],
             tree=row["tree"],
             location=row["location"],

@@ -19,7 +19,7 @@ from audit.trail import requires_transaction
 from plans import lifecycle
 from plans.conf import LONGEST_OUTPUT
 from plans.enums import AttemptStatus, EventType, Stage, StepKind, StepStatus
-from plans.execution import clock, engine, fallback, narrowing, rollback
+from plans.execution import clock, engine, fallback, narrowing, rollback, spending
 from plans.execution.output import aged, lines_sha256
 from plans.models import Attempt, Step, UnwrittenTask
 from plans.retry import RetryPolicy
@@ -60,7 +60,7 @@ def finish(
         ):
             return False
         UnwrittenTask(pk=attempt_id).save(force_insert=True)
-        attempt = Attempt.objects.select_related("step", "plan").get(pk=attempt_id)
+        attempt = Attempt.objects.select_related("step__revision", "plan").get(pk=attempt_id)
         if told:
             lifecycle.emit_together(attempt.plan_id, [[attempt.pk, attempt.step.key, aged(told, clock.now())]])
         _tell(attempt, result, lines)
@@ -71,6 +71,8 @@ def finish(
         else:
             failed(attempt, failure or Failure(FailureMode.AGENT, "It failed without saying why."))
         engine.settle(attempt.plan)
+        if attempt.step.revision.budget:  # last, because all steps of the plan wait for this row
+            spending.settle(attempt, result.resources)
         engine.ring()
     return True
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from audit.context import SYSTEM, acting
 from plans.conf import UNCLAIMED_SECONDS
 from plans.enums import AttemptStatus, Stage
-from plans.execution import engine, locks
+from plans.execution import engine, locks, spending
 from plans.execution.finish import interrupted
 from plans.models import Attempt, Plan
 
@@ -20,8 +20,12 @@ _RUNS = (Stage.APPROVED, Stage.EXECUTING)
 
 
 def sweep() -> int:
-    """Free what dead holders left, send again what nobody took, and settle plans in which nothing is left. How many."""
-    return interrupt_expired() + resend_unclaimed() + settle_finished() + locks.free_stale()
+    """Free what dead holders left, send again what nobody took, and settle plans in which nothing is left. How many.
+
+    Budgets last: what was interrupted just now is charged in full.
+    """
+    ended = interrupt_expired() + resend_unclaimed() + settle_finished()
+    return ended + locks.free_stale() + spending.settle_ended()
 
 
 def interrupt_expired(*, agent_id: object = None) -> int:

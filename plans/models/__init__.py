@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plans.models.approval import Approval, ApprovalPolicy
 from plans.models.attempt import Attempt, OutputLine, UnwrittenTask
+from plans.models.budget import BudgetLedger, BudgetReservation
 from plans.models.event import Event, events_of, unfold
 from plans.models.lock import TargetLock
 from plans.models.plan import IN_ORDER, Dependency, Plan, Revision, Step, Work
@@ -14,6 +15,8 @@ __all__ = [
     "Approval",
     "ApprovalPolicy",
     "Attempt",
+    "BudgetLedger",
+    "BudgetReservation",
     "Dependency",
     "Event",
     "Message",

@@ -11,6 +11,7 @@ from agents.playbooks.facts import Facts
 from agents.tools.base import Tool
 from agents.tools.registry import find_tool
 from plans import references
+from plans.budget import completed, whole
 from plans.conf import MOST_STEPS
 from plans.errors import InvalidPlan
 from plans.planning.drafts import ActionDraft, PlanDraft, StepDraft
@@ -72,8 +73,8 @@ def draft_from_program(
         goal=goal.strip(),
         summary=f"{len(drafts)} steps written by a program.",
         steps=tuple(drafts),
-        budget=dict(budget or {}),
         max_parallel=max_parallel,
+        budget=completed(budget or {}),
         complexity="simple" if len(drafts) < 3 else "medium" if len(drafts) < 12 else "complex",
         repository_id=repository.pk if repository else None,
         repository=repository.name if repository else "",
@@ -87,8 +88,18 @@ def draft_from_program(
                 "detail": "no words to check it against",
             },
             *vocabulary_facts(drafts),
+            *_budget_facts(budget or {}, len(drafts)),
         ),
     )
+
+
+def _budget_facts(told: Mapping[str, Any], steps: int) -> list[dict[str, Any]]:
+    """What can be foreseen of a budget: each step is a call at least, unless its condition does not hold."""
+    calls = whole(told.get("call_ceiling"))
+    if not calls or calls >= steps:
+        return []
+    detail = f"its {steps} steps are a call each at least, and {calls} may be made"
+    return [{"tone": "warn", "icon": "warning", "text": "The budget may end before the plan does", "detail": detail}]
 
 
 def _shape_errors(step: Any) -> list[Error]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from agents.enums import AgentType
 from agents.tools.registry import find_tool, input_errors
 from audit.canonical import storable
-from plans import references
+from plans import budget, references
 from plans.conf import LONGEST_TIMEOUT, MOST_DEPENDENCIES, MOST_STEPS
 from plans.dag import find_cycle
 from plans.enums import OnFailure
@@ -23,7 +22,6 @@ ROW_KEY: Final = re.compile(KEY.pattern + r"(\.[0-9]{1,4}|\.rollback)?")  # an i
 DEEPEST: Final = 20
 LARGEST_INPUT: Final = 256 * 1024
 _LONGEST: Final = {"name": 500, "reason": 5_000, "work_type": 255}  # characters of what people read about a step
-_BUDGET_FIELDS: Final = ("cost_ceiling", "call_ceiling", "token_ceiling")
 _UNSTORABLE: Final = "It holds a character that can not be stored (NUL or half of a surrogate pair)."
 Error = dict[str, Any]
 
@@ -122,22 +120,8 @@ def _shape_errors(steps: Sequence[StepDraft]) -> list[Error]:
     return found
 
 
-def _budget_errors(budget: Mapping[str, Any]) -> list[Error]:
-    found = [
-        _error(["budget", name], f"A budget has no field {name}.") for name in budget if name not in _BUDGET_FIELDS
-    ]
-    for name in _BUDGET_FIELDS:
-        value = budget.get(name)
-        if value is None:
-            continue
-        try:
-            number = Decimal(str(value))
-        except InvalidOperation:
-            number = Decimal("NaN")
-        whole = name == "cost_ceiling" or number == number.to_integral_value() if number.is_finite() else False
-        if isinstance(value, (bool, str)) or not number.is_finite() or not 0 < number <= 10**9 or not whole:
-            found.append(_error(["budget", name], f"{name} is a number above 0 and up to 10^9."))
-    return found
+def _budget_errors(told: Mapping[str, Any]) -> list[Error]:
+    return [_error(["budget", name] if name else ["budget"], message) for name, message in budget.errors_in(told)]
 
 
 def text_errors(value: Any, loc: list[Any], depth: int = 0) -> list[Error]:

@@ -55,6 +55,10 @@ def _view(event: Event) -> EventView:
     data: dict[str, Any] = event.data
     key = event.step_key
     match event.type:
+        case EventType.STAGE_CHANGED if data.get("budget"):
+            met = data["budget"] == "exceeded"
+            text = "The budget has met its end" if met else "The budget comes to its end"
+            return EventView(event, "warning", "bad" if met else "warn", text, _text(data, "reason"))
         case EventType.STAGE_CHANGED:
             look = LOOKS.get((Stage, str(data.get("now", ""))))
             word = look.word if look else str(data.get("now", ""))

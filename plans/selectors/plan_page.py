@@ -10,6 +10,7 @@ from audit.context import Actor
 from plans.enums import Decision, Stage, StepKind
 from plans.graph import SHOWN, Drawing
 from plans.models import Approval, ApprovalPolicy, Plan, Request, Revision, Step
+from plans.selectors.budget import BudgetView, budget_view
 from plans.selectors.partial_result import PartialResult, partial_result
 from plans.selectors.policy import active_policy, approvers
 from plans.selectors.steps import STEPS_SHOWN, StepView, graph_of, undoing, views_of
@@ -53,6 +54,7 @@ class PlanPage:
     row_count: int  # with what undoes steps
     first: int
     graph: Drawing
+    budget: BudgetView | None
     coverage: Coverage | None
     unasked: list[str]
     matrix: list[str]
@@ -113,6 +115,7 @@ def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanP
         row_count=len(rows),
         first=first,
         graph=graph,
+        budget=budget_view(revision),
         coverage=coverage,
         unasked=[row["key"] for row in facts if not row["span"]] if request is not None else [],
         matrix=[row["key"] for row in facts] if coverage and len(facts) <= SHOWN else [],

@@ -15,6 +15,7 @@ from audit.context import Actor
 from plans.enums import Stage, StepKind, StepStatus
 from plans.graph import Drawing
 from plans.models import Attempt, Event, Plan, Revision, Step
+from plans.selectors.budget import BudgetView, budget_view
 from plans.selectors.events import EventView, event_views
 from plans.selectors.output import OutputWindow, output_window
 from plans.selectors.partial_result import Begun, PartialResult, has_partial_result, partial_result
@@ -84,6 +85,7 @@ class RunPage:
     may_decide: bool
     may_see_trace: bool
     graph: Drawing
+    budget: BudgetView | None
     bars: list[Bar]
     now_x: float | None
     ends: tuple[datetime, datetime] | None
@@ -190,6 +192,7 @@ def run_page(
         may_decide=bool(may(actor, Action.DECIDE_PLAN, plan)),
         may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),
         graph=graph,
+        budget=budget_view(revision),
         bars=bars,
         now_x=now_x,
         ends=ends,

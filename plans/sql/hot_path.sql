@@ -70,7 +70,7 @@ BEGIN
         'agent', p_agent, 'agent_name', p_agent_name,
         'need', chiffon_need(p_step), 'plan', p_plan.id, 'plan_number', p_plan.number, 'trace', p_plan.trace_id,
         'requester', p_plan.requester_id,
-        'revision', v_revision.id, 'digest', v_revision.digest, 'steps', v_revision.header -> 'steps',
+        'revision', v_revision.id, 'digest', v_revision.digest, 'steps', v_revision.header -> 'steps', 'budget', v_revision.budget,
         'commit', v_revision."commit", 'tree', v_revision.tree,
         'location', CASE WHEN p_step.playbook IS NOT NULL OR p_step.fallback ->> 'playbook' IS NOT NULL THEN
             (SELECT location FROM agents_playbookrepository WHERE id = v_revision.repository_id) END,

@@ -10,6 +10,7 @@ from audit.models import DecisionRecord
 from plans.models import Approval, Attempt, Plan
 from tests import factories
 from tests.api.conftest import is_problem
+from tests.engine import Engine
 
 STEP_FIELDS = {
     "key", "task_id", "index", "name", "tool", "input", "depends_on", "agent_type", "work_type", "resources", "risk",
@@ -80,6 +81,22 @@ def test_an_invalid_plan_is_refused_whole(as_requester, requester, steps):
 def test_a_budget_that_is_none_is_refused(as_requester, budget):
     body = {"goal": "Try", "steps": [factories.step()], "budget": budget}
     is_problem(as_requester.post("/plans", body), 422)
+
+
+def test_a_budget_is_told_with_what_is_spent_and_what_is_left_open(as_requester, as_approver, approver):
+    factories.make_agent("infra-1", slots=4)
+    body = {"goal": "Try", "steps": [factories.step("a"), factories.step("b", depends_on=["a"])]}
+    made = as_requester.post("/plans", body | {"budget": {"call_ceiling": 1, "cost_ceiling": None}}).json()
+    nothing = {"cost": 0, "calls": 0, "tokens": 0}
+    known = {"call_ceiling": 1, "policy": "block", "warn_at": 0.8}
+    assert made["budget"] == {**known, "spent": nothing, "reserved": nothing}
+    as_approver.post(f"/plans/{made['id']}/approve", {"digest": made["digest"]})
+    Engine().run()
+    told = as_requester.get(f"/plans/{made['id']}").json()
+    assert told["stage"] == "failed"
+    assert told["budget"] == {**known, "spent": {"cost": 0, "calls": 1, "tokens": 0}, "reserved": nothing}
+    assert told["steps"][1]["attempts"][0]["failure_mode"] == "policy"
+    assert as_requester.post("/plans", body).json()["budget"] == {}
 
 
 class TestDeciding:

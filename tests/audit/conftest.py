@@ -12,7 +12,20 @@ from audit import trail
 from audit.authority import Role
 from audit.context import Actor, acting
 from audit.ids import uuid7
-from plans.models import Approval, ApprovalPolicy, Attempt, Message, Plan, Request, Revision, Session, Step, TargetLock
+from plans.models import (
+    Approval,
+    ApprovalPolicy,
+    Attempt,
+    BudgetLedger,
+    BudgetReservation,
+    Message,
+    Plan,
+    Request,
+    Revision,
+    Session,
+    Step,
+    TargetLock,
+)
 from tests.factories import make_user
 
 DIGEST = "7f3ac91e" + "0" * 48 + "12abe6d0"
@@ -107,6 +120,8 @@ def make_story(requester: User, approver: User, text: str = "Deploy Kuma Uptime 
         status="completed",
     )
     attempt = Attempt.objects.create(step=step, plan=plan, number=1, status="completed", agent=agent, token=1)
+    ledger = BudgetLedger.objects.create(plan=plan, calls_spent=1)
+    BudgetReservation.objects.create(attempt=attempt, ledger=ledger, calls=1, cost_used=0, tokens_used=0)
     about = {"trace_id": plan.trace_id, "plan_id": plan.pk, "service": "kuma"}
     mara, priya, forge = Actor.person(requester), Actor.person(approver), Actor.agent(agent.name)
     records = [
