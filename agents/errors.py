@@ -9,7 +9,8 @@ AgentsError
 ├── ReasonMissing         422: a person must say why
 ├── BreakerUnreachable    503: Redis, which keeps the breakers, does not answer now
 ├── NoSuchTool            404
-└── RepositoryUnreadable  409: the playbook repository can not be read now
+├── RepositoryUnreadable  409: the playbook repository can not be read now
+└── StateRefused          422: what a tool wants to remember can not be, and why
 """
 
 from __future__ import annotations
@@ -87,3 +88,10 @@ class BreakerUnreachable(AgentsError):
 
     code = "breaker_unreachable"
     status = 503
+
+
+class StateRefused(AgentsError):
+    """What a tool wants to remember, recall or forget can not be: no such scope, too large, no room, or it is over."""
+
+    code = "state_refused"
+    status = 422

@@ -136,6 +136,8 @@ DECISIONS: Final[Mapping[str, DecisionType]] = _table(
     _d("step.fanned_out", "{step} runs once for each of {count} items", "step", "count", "list_sha256", icon="plan"),
     _d("step.fell_back", "{step} goes on with {fallback}: {reason}", "step", "fallback", icon="retry", tone="warn"),
     _d("plan.rollback_begun", "What was done is undone: {reason}", "step", icon="undo", tone="warn"),
+    _d("state.remembered", "{step} remembered {scope}.{key}", "step", "scope", "key", icon="book"),
+    _d("state.forgotten", "{step} forgot {scope}.{key}", "step", "scope", "key", icon="book"),
     # Agents and playbooks
     _d("agent.registered", "Agent {subject} registered", "type", "slots", icon="agent"),
     _d("agent.status_changed", "Agent {subject} went from {was} to {now}: {reason}", "was", "now", icon="agent"),

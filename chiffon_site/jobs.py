@@ -16,7 +16,7 @@ from agents.models import Job, PlaybookRepository
 from agents.tools import reliability
 from audit import partitions
 from audit.context import SYSTEM
-from plans import selectors
+from plans import selectors, state
 from plans.conf import COMMIT_TASKS
 from plans.execution.task_file import commit_finished_tasks
 
@@ -24,6 +24,7 @@ RECURRING: Mapping[str, timedelta] = {
     "agents.refresh_playbooks": timedelta(minutes=15),
     "agents.measure_tools": timedelta(minutes=5),
     "audit.make_partitions": timedelta(days=1),
+    "plans.clean_state": timedelta(hours=1),
 }
 
 
@@ -46,6 +47,12 @@ def measure_tools(_payload: Mapping[str, Any]) -> dict[str, Any]:
 def make_partitions(_payload: Mapping[str, Any]) -> dict[str, Any]:
     """Make the partitions of the months to come."""
     return {"made": partitions.ensure()}
+
+
+@jobs.handler("plans.clean_state")
+def clean_state(_payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Remove what steps remembered and whose time is over."""
+    return {"removed": state.clean()}
 
 
 jobs.handler(COMMIT_TASKS)(commit_finished_tasks)

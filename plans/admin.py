@@ -19,6 +19,7 @@ from plans.models import (
     Request,
     Revision,
     Session,
+    StateEntry,
     Step,
     TargetLock,
 )
@@ -222,6 +223,28 @@ class BudgetReservationAdmin(ReadingRoom):
             (f"Its try at {obj.attempt.step}", row_url(obj.attempt)),
             ("Its ledger", row_url(obj.ledger)),
             (str(obj.ledger.plan), row_url(obj.ledger.plan)),
+        ]
+
+
+@admin.register(StateEntry)
+class StateEntryAdmin(ReadingRoom):
+    """What steps remember for later ones."""
+
+    list_display = ("written_at", "scope", "owner", "key", "size", "plan", "step", "expires_at")
+    list_filter = ("scope", "expires_at")
+    related = ("plan", "step")
+    words = ("key", "owner")
+    ids = ("plan", "step", "attempt")
+    numbers = ("plan__number",)
+
+    def links(self, obj: StateEntry) -> list[tuple[str, str]]:
+        """Who wrote it, and when."""
+        return [
+            (str(obj.plan), row_url(obj.plan)),
+            (f"Its step {obj.step}", row_url(obj.step)),
+            (f"Its {obj.attempt}", row_url(obj.attempt)),
+            ("Its records", _tasks_records(obj.step_id)),
+            ("Its trace", page("audit:trace", obj.plan.trace_id)),
         ]
 
 

@@ -14,12 +14,13 @@ from audit.context import Actor
 from audit.http import allow, caller, missing, page_by
 from plans import api_schemas as schemas
 from plans import live, services
-from plans.api_tell import tell_plan, tell_plans, tell_request
+from plans.api_tell import tell_plan, tell_plans, tell_request, tell_state
 from plans.enums import Stage
 from plans.models import Approval, Attempt, Plan, Request
 from plans.permissions import visible_plans, visible_requests
 from plans.selectors.partial_result import partial_result, tell_partial_result
 from plans.selectors.policy import active_policy
+from plans.selectors.state import state_of
 
 requests = Router(tags=["requests"])
 plans = Router(tags=["plans"])
@@ -196,6 +197,16 @@ def list_events(request: HttpRequest, id: Path[str], filters: Query[schemas.Even
     plan = find_plan(caller(), id)
     batch = live.events_after(plan.pk, filters.after, filters.limit)
     return {"items": batch.events, "next": batch.cursor if batch.more else None}
+
+
+@plans.get("/{id}/state", response=schemas.StatesTold, operation_id="list_state", summary="What its steps remembered")
+def list_state(request: HttpRequest, id: Path[str], filters: Query[schemas.StateFilters]) -> dict[str, Any]:
+    """In every scope, as far as a step of this plan was the last to write it."""
+    rows = state_of(find_plan(caller(), id))
+    if filters.scope:
+        rows = rows.filter(scope=filters.scope)
+    found, more = page_by(rows, "id", filters.after, filters.limit)
+    return {"items": [tell_state(entry) for entry in found], "next": more}
 
 
 @attempts.get(

@@ -9,7 +9,7 @@ from ninja import Schema
 from pydantic import Field
 
 from audit.http import USUAL_PAGE, After, Given, Limit, Time, Told
-from plans.enums import OnFailure, RequestStatus, Stage
+from plans.enums import OnFailure, RequestStatus, Stage, StateScope
 
 LONGEST_CURSOR = 131_072
 LONGEST_REMARK = 4_000
@@ -129,6 +129,14 @@ class PlanFilters(Schema):
     stage: Stage | None = None
     requester: Annotated[str, Field(max_length=150, description="A user name, or me.")] | None = None
     awaiting: Annotated[Literal["me"], Field(description="Those that wait for the caller's decision.")] | None = None
+    after: After | None = None
+    limit: Limit = USUAL_PAGE
+
+
+class StateFilters(Schema):
+    """Which remembered values."""
+
+    scope: StateScope | None = None
     after: After | None = None
     limit: Limit = USUAL_PAGE
 
@@ -402,6 +410,25 @@ class PlansTold(Told):
     """A page of plans."""
 
     items: list[PlanTold]
+    next: str | None
+
+
+class StateTold(Told):
+    """A value that a step of the plan remembered; later steps read it as `{{ state.SCOPE.KEY }}`."""
+
+    scope: StateScope
+    key: str
+    value: Any
+    size: int = Field(description="Bytes of the value as JSON.")
+    step: str
+    written_at: Time
+    expires_at: Time
+
+
+class StatesTold(Told):
+    """A page of what the plan's steps remembered."""
+
+    items: list[StateTold]
     next: str | None
 
 

@@ -22,6 +22,7 @@ from plans.models import (
     Plan,
     Request,
     Revision,
+    StateEntry,
     Step,
 )
 from plans.retry import RetryPolicy
@@ -110,6 +111,19 @@ def tell_steps(steps: Sequence[Step], revisions: Sequence[UUID]) -> dict[UUID, d
     for attempt in Attempt.objects.filter(step__in=ids).select_related("agent").order_by("step", "number"):
         attempts[attempt.step_id].append(attempt)
     return {step.pk: _tell_step(step, upstream[step.pk], attempts[step.pk]) for step in steps}
+
+
+def tell_state(entry: StateEntry) -> dict[str, Any]:
+    """One remembered value, with its step loaded."""
+    return {
+        "scope": entry.scope,
+        "key": entry.key,
+        "value": entry.value,
+        "size": entry.size,
+        "step": entry.step.key,
+        "written_at": entry.written_at,
+        "expires_at": entry.expires_at,
+    }
 
 
 def _tell_plan(

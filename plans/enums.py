@@ -96,6 +96,15 @@ class StepKind(TextChoices):
     ROLLBACK = "rollback", "Rollback"
 
 
+class StateScope(TextChoices):
+    """Whose a remembered value is."""
+
+    GLOBAL = "global", "Everybody's"
+    SESSION = "session", "The conversation's"
+    EXECUTION = "execution", "The plan's"
+    STEP = "step", "The step's own"
+
+
 class EventType(TextChoices):
     """What a live reader is told."""
 

@@ -1,4 +1,4 @@
-"""References to earlier results: `{{ steps.deploy.output.url }}` found, checked and resolved. Pure.
+"""References to earlier results and to state: `{{ steps.deploy.output.url }}` found, checked and resolved. Pure.
 
 Jinja2 parses them; of its language only paths, constants and (in conditions) comparisons and logic are let through, so
 nothing can be called and nothing can be computed that takes long. A value that is one reference keeps its type.
@@ -6,6 +6,7 @@ nothing can be called and nothing can be computed that takes long. A value that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 ROOTS: Final = ("steps", "state", "item", "index")
 STEP_PARTS: Final = ("output", "status")  # what may be read of an earlier step
+STATE_SCOPES: Final = ("global", "session", "execution", "step")
+STATE_KEY: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 LONGEST: Final = 2_000
 _PATHS: Final = (
     nodes.Getattr,
@@ -30,7 +33,13 @@ _LOGIC: Final = (nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not, n
 
 
 class _Environment(ImmutableSandboxedEnvironment, NativeEnvironment):
-    """Sandboxed, and a lone expression keeps its type."""
+    """Sandboxed, and a lone expression keeps its type. What is read is JSON: it has keys and no attributes."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """A key of an object, also where it has the name of a method, such as `items`; nothing of anything else."""
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return self.undefined(obj=obj, name=attribute)
 
 
 _ENVIRONMENT: Final = _Environment(undefined=StrictUndefined, autoescape=False)
@@ -82,6 +91,11 @@ def condition_errors(text: str, *, upstream: Collection[str], fan_out: bool = Fa
 def steps_in(value: Any) -> set[str]:
     """The keys of the steps that a JSON value refers to."""
     return {key for key, _part in reads(value)}
+
+
+def state_in(value: Any) -> set[tuple[str, str]]:
+    """The scope and key of each remembered value that a JSON value refers to."""
+    return {(str(path[1]), str(path[2])) for path in _all_paths(value) if len(path) > 2 and path[0] == "state"}
 
 
 def reads(value: Any) -> set[tuple[str, str]]:
@@ -193,6 +207,17 @@ def _path_error(path: tuple[Any, ...], upstream: Collection[str], fan_out: bool,
             return f"{text[:80]!r} must read output or status of a step: steps.KEY.output.NAME."
         if path[1] not in upstream:
             return f"{text[:80]!r} refers to {path[1]}, which does not come before this step."
+    return _state_error(path, text) if root == "state" else ""
+
+
+def _state_error(path: tuple[Any, ...], text: str) -> str:
+    """What can be known of a remembered value before the run; whether it is there is only known then."""
+    if len(path) < 3 or path[1] not in STATE_SCOPES:
+        return f"{text[:80]!r} must read state.SCOPE.KEY; the scopes are {', '.join(STATE_SCOPES)}."
+    if not isinstance(path[2], str) or not STATE_KEY.fullmatch(path[2]):
+        return (
+            f"{text[:80]!r} reads {str(path[2])[:70]!r}, which is no key: lower case letters, digits and _, at most 64."
+        )
     return ""
 
 
@@ -236,9 +261,12 @@ def _parts(tree: nodes.Template, scope: Mapping[str, Any], text: str) -> Iterato
 
 def _follow(path: tuple[Any, ...], scope: Mapping[str, Any], text: str) -> Any:
     value: Any = scope
-    for step in path:
+    for place, step in enumerate(path):
         try:
             value = value[step]
         except (KeyError, IndexError, TypeError) as error:
+            if path[0] == "state" and place == 2:
+                why = f"nothing is remembered as {path[1]}.{path[2]}, or it has expired"
+                raise Unresolvable(f"{text[:80]!r} leads nowhere: {why}.") from error
             raise Unresolvable(f"{text[:80]!r} leads nowhere: there is no {step}.") from error
     return value

@@ -15,7 +15,7 @@ CacheScope = Literal["shared", "user"]
 
 
 class ToolContext(Protocol):
-    """What a running tool may ask of, and tell, the engine that runs it. Calls are cheap and never raise."""
+    """What a running tool may ask of, and tell, the engine that runs it. Calls are cheap; only those about state raise."""
 
     def line(self, stream: Stream, text: str) -> None:
         """Say one line of output. It is sanitised, redacted and stored in order."""
@@ -31,6 +31,15 @@ class ToolContext(Protocol):
 
     def cancelled(self) -> bool:
         """Whether a person asked for this attempt to stop."""
+
+    def remember(self, scope: str, key: str, value: Any) -> None:
+        """Keep a JSON value for later steps, which read it as `{{ state.SCOPE.KEY }}`. Raises StateRefused."""
+
+    def recall(self, scope: str, key: str) -> tuple[bool, Any]:
+        """Whether something is kept under a key, and what. Raises StateRefused."""
+
+    def forget(self, scope: str, key: str) -> bool:
+        """Remove what is kept under a key; whether there was anything. Raises StateRefused."""
 
 
 @runtime_checkable

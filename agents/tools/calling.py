@@ -6,6 +6,7 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
+from agents.errors import StateRefused
 from agents.protocol import FailureMode, WorkRequest, WorkResult
 from agents.tools import cache, results
 from agents.tools.base import Tool, ToolContext
@@ -33,6 +34,8 @@ def call(tool: Tool, request: WorkRequest, context: ToolContext, *, user: str = 
 def _run(tool: Tool, request: WorkRequest, context: ToolContext) -> WorkResult:
     try:
         answer: object = tool.run(request, context)
+    except StateRefused as error:  # what it wanted to keep can not be: the plan's trouble, and no bug of the tool
+        return WorkResult.failed(FailureMode.USER, error.sentence)
     except (Exception, SystemExit) as error:  # sys.exit() in a tool must not take the agent with it
         logger.exception("tool %s raised", tool.name)
         return WorkResult.failed(FailureMode.AGENT, f"The tool {tool.name} broke: {type(error).__name__}.")

@@ -13,11 +13,12 @@ from agents.tools.infra import PlaybookExecutor
 from agents.tools.inspector import PlaybookInspector
 from agents.tools.plugins import LeftOut, ThirdParty, third_party
 from agents.tools.results import input_errors
+from agents.tools.state import STATE_TOOLS
 
 __all__ = ["all_tools", "describe", "find_tool", "input_errors", "left_out", "source_of", "tools_for"]
 
 OUR_NAME: Final = "Chiffon"
-_OURS: Final[tuple[Tool, ...]] = (PlaybookExecutor(), PlaybookInspector(), *DIAGNOSTIC_TOOLS)
+_OURS: Final[tuple[Tool, ...]] = (PlaybookExecutor(), PlaybookInspector(), *STATE_TOOLS, *DIAGNOSTIC_TOOLS)
 _TOOLS: Final[Mapping[str, Tool]] = {tool.name: tool for tool in _OURS}
 
 

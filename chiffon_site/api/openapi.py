@@ -69,6 +69,7 @@ SCOPES: Final = {
         "get_plan",
         "get_partial_result",
         "list_events",
+        "list_state",
         "read_output",
         "list_agents",
         "get_agent",

@@ -153,7 +153,7 @@ def _resolved(claimed: Claimed, tool: Tool) -> dict[str, Any]:
     if not references.has_any(step.input):
         return dict(step.input)
     value: dict[str, Any] = references.resolve(
-        step.input, engine.scope_of(claimed.revision_id, step.input) | step.scope
+        step.input, engine.scope_of(claimed.revision_id, claimed.plan_id, step.id, step.input) | step.scope
     )
     checked = {"playbook": step.playbook["path"], "variables": value} if step.playbook else value
     if wrong := input_errors(tool, checked):

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from agents.conf import DUE_CHANNEL
 from audit import trail
 from audit.trail import requires_transaction
-from plans import lifecycle, references
+from plans import lifecycle, references, state
 from plans.enums import DECIDED_STEPS, LIVE_ATTEMPTS, OnFailure, Stage, StepKind, StepStatus
 from plans.execution import breakers, fan_out, fleet, locks, rollback
 from plans.models import Attempt, Plan, Step
@@ -226,13 +226,13 @@ def _wanted(plan: Plan, steps: Sequence[Step]) -> list[Step]:
     while queue and not plan.rollback_reason:
         step = queue.popleft()
         try:
-            if step.when and not references.holds(step.when, scope_of(step.revision_id, None, when=step.when)):
+            if step.when and not references.holds(step.when, _scope(step, None, when=step.when)):
                 said = f"Its condition does not hold: {step.when}"
                 lifecycle.move_step(step, to=StepStatus.SKIPPED, summary=said, finished_at=Now())
             elif step.for_each is None:
                 wanted.append(step)
             else:
-                wanted += fan_out.open_up(plan, step, scope_of(step.revision_id, step.for_each))
+                wanted += fan_out.open_up(plan, step, _scope(step, step.for_each))
         except references.Unresolvable as error:
             lifecycle.move_step(step, to=StepStatus.FAILED, error=str(error), finished_at=Now())
         if step.status in (StepStatus.SKIPPED, StepStatus.COMPLETED):
@@ -264,9 +264,7 @@ def _after_failure(plan: Plan, step: Step) -> list[Step]:
 def resume_items(plan: Plan, step: Step, *, only: Step | None = None, because: str) -> list[Attempt]:
     """Go on with a fan-out that failed: with one item and those that never began, or with all that are not done."""
     items = (
-        fan_out.open_up(plan, step, scope_of(step.revision_id, step.for_each))
-        if step.items is not None
-        else _wanted(plan, [step])
+        fan_out.open_up(plan, step, _scope(step, step.for_each)) if step.items is not None else _wanted(plan, [step])
     )
     if only is not None:
         items = [item for item in items if item.pk == only.pk or not item.attempts_made or item.status in _HELD]
@@ -274,12 +272,20 @@ def resume_items(plan: Plan, step: Step, *, only: Step | None = None, because: s
     return make_due(plan, items, because=because)
 
 
-def scope_of(revision_id: UUID, value: Any, *, when: str = "") -> dict[str, Any]:
-    """What the references in a value or condition can read: output and status of the steps it names, and of no others."""
-    keys = references.steps_in([value, references.as_template(when)])
+def _scope(step: Step, value: Any, *, when: str = "") -> dict[str, Any]:
+    return scope_of(step.revision_id, step.plan_id, step.pk, value, when=when)
+
+
+def scope_of(revision_id: UUID, plan_id: UUID, step_id: UUID, value: Any, *, when: str = "") -> dict[str, Any]:
+    """What the references in a step's value or condition can read: results and state that it names, and no others."""
+    texts = [value, references.as_template(when)]
+    keys = references.steps_in(texts)
     named = Step.objects.filter(revision_id=revision_id, key__in=keys)
     found = named.values_list("key", "status", "output")
-    return {"steps": {key: {"status": status, "output": output or {}} for key, status, output in found}}
+    return {
+        "steps": {key: {"status": status, "output": output or {}} for key, status, output in found},
+        "state": state.read(references.state_in(texts), step_id=step_id, plan_id=plan_id),
+    }
 
 
 @requires_transaction

@@ -13,13 +13,15 @@ from uuid import UUID
 
 from django.db import DatabaseError, connection, transaction
 
+from agents.errors import StateRefused
 from agents.output import sanitise
 from agents.tools.base import Stream
 from audit.canonical import plain
 from audit.redaction import redact, redact_value
-from plans import live
+from plans import live, state
 from plans.conf import BEAT_SECONDS, FLUSH_SECONDS, KEEP_SECONDS, LEASE_SECONDS, LINES_PER_FLUSH, LOOK_SECONDS
 from plans.enums import AttemptStatus, EventType
+from plans.errors import PlansError
 from plans.execution import clock
 from plans.execution.leases import asked_to_stop, renew
 from plans.models import Attempt
@@ -29,7 +31,7 @@ _PAUSE_WHILE_AWAY = 0.5  # seconds between two tries while the database is away
 
 
 class StepContext:
-    """The ToolContext of one attempt. Nothing in here raises: a tool's loop must not die of a database that is away.
+    """The ToolContext of one attempt. Nothing but the state raises: a tool's loop must not die of a database that is away.
 
     While the database is away, lines wait and so does the tool that says them; if the lease ends meanwhile, the attempt
     is lost and the tool is told to stop.
@@ -90,6 +92,19 @@ class StepContext:
             self._persistently(self._look)
         return self._stop
 
+    def remember(self, scope: str, key: str, value: Any) -> None:
+        """Keep a value for later steps. Raises StateRefused."""
+        self._with_state(lambda holder: state.remember(holder, scope, key, value))
+
+    def recall(self, scope: str, key: str) -> tuple[bool, Any]:
+        """Whether something is kept under a key, and what. Raises StateRefused."""
+        found: tuple[bool, Any] = self._with_state(lambda holder: state.recall(holder, scope, key))
+        return found
+
+    def forget(self, scope: str, key: str) -> bool:
+        """Remove what is kept under a key; whether there was anything. Raises StateRefused."""
+        return bool(self._with_state(lambda holder: state.forget(holder, scope, key)))
+
     def flush(self) -> None:
         """Store what waits, whatever its age."""
         if self._waiting:
@@ -103,6 +118,20 @@ class StepContext:
     def ended(self) -> tuple[int, str]:
         """How many lines were stored, and the SHA-256 over each line's text and a newline, in order."""
         return self._count, self._hash.hexdigest()
+
+    def _with_state(self, call: Callable[[state.Holder], Any]) -> Any:
+        """Ask something of the state, in the language of tools."""
+        answers: list[Any] = []
+        try:
+            self._persistently(lambda: answers.append(call(state.Holder(self.attempt_id, self.token))))
+        except state.NotHeld as error:
+            self.lost = True
+            raise StateRefused(error.sentence) from error
+        except PlansError as error:
+            raise StateRefused(error.sentence) from error
+        if not answers:
+            raise StateRefused("This try has lost its lease, so it has no part in the state any more.")
+        return answers[-1]
 
     def _flush_if_due(self) -> None:
         if self._waiting and (len(self._waiting) >= LINES_PER_FLUSH or time.monotonic() - self._since >= FLUSH_SECONDS):

@@ -9,6 +9,7 @@ from plans.models.event import Event, events_of, unfold
 from plans.models.lock import TargetLock
 from plans.models.plan import IN_ORDER, Dependency, Plan, Revision, Step, Work
 from plans.models.request import Message, Request, Session
+from plans.models.state import StateEntry
 
 __all__ = [
     "IN_ORDER",
@@ -25,6 +26,7 @@ __all__ = [
     "Request",
     "Revision",
     "Session",
+    "StateEntry",
     "Step",
     "TargetLock",
     "UnwrittenTask",

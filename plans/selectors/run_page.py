@@ -14,12 +14,13 @@ from audit.authority import Action, may
 from audit.context import Actor
 from plans.enums import Stage, StepKind, StepStatus
 from plans.graph import Drawing
-from plans.models import Attempt, Event, Plan, Revision, Step
+from plans.models import Attempt, Event, Plan, Revision, StateEntry, Step
 from plans.selectors.budget import BudgetView, budget_view
 from plans.selectors.events import EventView, event_views
 from plans.selectors.output import OutputWindow, output_window
 from plans.selectors.partial_result import Begun, PartialResult, has_partial_result, partial_result
 from plans.selectors.plan_page import current_revision, seen_behind
+from plans.selectors.state import state_shown
 from plans.selectors.steps import graph_of, what_runs
 
 STEPS_SHOWN = 40
@@ -86,6 +87,7 @@ class RunPage:
     may_see_trace: bool
     graph: Drawing
     budget: BudgetView | None
+    state: list[StateEntry]
     bars: list[Bar]
     now_x: float | None
     ends: tuple[datetime, datetime] | None
@@ -193,6 +195,7 @@ def run_page(
         may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),
         graph=graph,
         budget=budget_view(revision),
+        state=state_shown(plan),
         bars=bars,
         now_x=now_x,
         ends=ends,

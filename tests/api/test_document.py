@@ -27,6 +27,7 @@ CONTRACT = {
     ("POST", "/api/v1/plans/{id}/resume"),
     ("POST", "/api/v1/plans/{id}/retry"),
     ("GET", "/api/v1/plans/{id}/events"),
+    ("GET", "/api/v1/plans/{id}/state"),
     ("GET", "/api/v1/attempts/{id}/output"),
     ("GET", "/api/v1/agents"),
     ("GET", "/api/v1/agents/{name}"),

@@ -41,6 +41,7 @@ MATRIX = {
     "give_up_step": (STEERS, "requests:write"),
     "get_partial_result": (SEES_ALL, "plans:read"),
     "list_events": (SEES_ALL, "plans:read"),
+    "list_state": (SEES_ALL, "plans:read"),
     "read_output": (SEES_ALL, "plans:read"),
     "list_agents": (EVERYONE, "plans:read"),
     "get_agent": (EVERYONE, "plans:read"),

@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 
 from agents.models import Agent, Breaker, Job, Offering, Playbook, PlaybookRepository, ToolRecord
 from audit import trail
@@ -23,6 +24,7 @@ from plans.models import (
     Request,
     Revision,
     Session,
+    StateEntry,
     Step,
     TargetLock,
 )
@@ -122,6 +124,16 @@ def make_story(requester: User, approver: User, text: str = "Deploy Kuma Uptime 
     attempt = Attempt.objects.create(step=step, plan=plan, number=1, status="completed", agent=agent, token=1)
     ledger = BudgetLedger.objects.create(plan=plan, calls_spent=1)
     BudgetReservation.objects.create(attempt=attempt, ledger=ledger, calls=1, cost_used=0, tokens_used=0)
+    author = {"plan": plan, "step": step, "attempt": attempt}
+    StateEntry.objects.create(
+        scope="execution",
+        owner=str(plan.pk),
+        key="url",
+        value="http://here",
+        size=13,
+        expires_at=timezone.now(),
+        **author,
+    )
     about = {"trace_id": plan.trace_id, "plan_id": plan.pk, "service": "kuma"}
     mara, priya, forge = Actor.person(requester), Actor.person(approver), Actor.agent(agent.name)
     records = [

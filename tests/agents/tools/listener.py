@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from agents.errors import StateRefused
 from agents.protocol import WorkRequest
 from agents.tools.base import Tool
 from agents.tools.registry import find_tool
@@ -17,6 +18,7 @@ class Listener:
         self.lines: list[tuple[str, str]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.looks, self.stops, self.loses = 0, stops, loses
+        self.kept: dict[tuple[str, str], Any] = {}
 
     def line(self, stream: str, text: str) -> None:
         self.lines.append((stream, text))
@@ -34,6 +36,17 @@ class Listener:
     def cancelled(self) -> bool:
         self.looks += 1
         return self.stops is not None and self.looks >= self.stops
+
+    def remember(self, scope: str, key: str, value: Any) -> None:
+        if value == "refused":
+            raise StateRefused("There is no room.")
+        self.kept[scope, key] = value
+
+    def recall(self, scope: str, key: str) -> tuple[bool, Any]:
+        return (scope, key) in self.kept, self.kept.get((scope, key))
+
+    def forget(self, scope: str, key: str) -> bool:
+        return self.kept.pop((scope, key), self) is not self
 
 
 def work(tool: str, given: dict[str, Any], *, number: int = 1, timeout: float = 60.0, **more: Any) -> WorkRequest:

@@ -3,6 +3,7 @@
 import pytest
 
 from agents.protocol import FailureMode, Outcome
+from agents.tools.calling import call
 from agents.tools.registry import all_tools, find_tool, input_errors, tools_for
 from tests.agents.tools.listener import Listener, tool_named, work
 
@@ -17,14 +18,15 @@ def run(name, context=None, number=1, timeout=60.0, **given):
 def test_only_infra_agents_run_playbooks_and_all_run_diagnostics():
     assert "ansible.playbook" in tools_for("infra")
     assert "ansible.playbook" not in tools_for("code")
-    diagnostics = {tool.name for tool in all_tools() if tool.name.startswith("diagnostic.")}
-    assert set(tools_for("desktop")) == diagnostics
-    assert set(tools_for("research")) == diagnostics | {"playbook.inspect"}
+    anyones = {tool.name for tool in all_tools() if tool.name.startswith(("diagnostic.", "state."))}
+    assert set(tools_for("desktop")) == anyones
+    assert set(tools_for("research")) == anyones | {"playbook.inspect"}
 
 
 def test_a_setting_turns_the_diagnostics_off(settings):
     settings.CHIFFON_DIAGNOSTICS = False
-    assert [tool.name for tool in all_tools()] == ["ansible.playbook", "playbook.inspect"]
+    ours = ["ansible.playbook", "playbook.inspect", "state.forget", "state.recall", "state.remember"]
+    assert [tool.name for tool in all_tools()] == ours
     assert find_tool("diagnostic.noop") is None
 
 
@@ -94,6 +96,57 @@ class TestLines:
     )
     def test_a_count_that_is_none_is_refused(self, bad):
         assert input_errors(tool_named("diagnostic.lines"), bad)
+
+
+class TestSpend:
+    def test_it_says_what_it_used_and_announces_at_least_that(self):
+        done = run("diagnostic.spend", cost=0.5, tokens=7)
+        assert (done.resources.cost, done.resources.tokens) == (0.5, 7)
+        tool = tool_named("diagnostic.spend")
+        assert tool.announce({"cost": 0.5}) == (0.5, 0)  # type: ignore[attr-defined]
+        assert tool.announce({"cost": 0.5, "most_cost": 2, "most_tokens": 9}) == (2, 9)  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            {"cost": -1},
+            {"cost": float("nan")},
+            {"cost": float("inf")},
+            {"tokens": 1.5},
+            {"tokens": "5"},
+            {"cost": 1e308},
+        ],
+    )
+    def test_what_nobody_can_use_up_is_refused(self, bad):
+        assert input_errors(tool_named("diagnostic.spend"), bad)
+
+
+class TestState:
+    def test_what_is_remembered_is_recalled_and_forgotten(self):
+        context = Listener()
+        place = {"scope": "execution", "key": "url"}
+        assert run("state.remember", context, **place, value=None).output == place
+        assert run("state.recall", context, **place).output == {"value": None, "found": True}
+        assert run("state.forget", context, **place).output == {"found": True}
+        assert run("state.forget", context, **place).output == {"found": False}
+        gone = run("state.recall", context, **place)
+        assert (gone.outcome, gone.failure.mode) == (Outcome.FAILED, FailureMode.USER)
+        assert run("state.recall", context, **place, default=None).output == {"value": None, "found": False}
+
+    def test_a_refusal_is_a_failure_with_its_sentence(self):
+        given = {"scope": "global", "key": "a", "value": "refused"}
+        refused = call(tool_named("state.remember"), work("state.remember", given), Listener())
+        assert (refused.outcome, refused.failure.mode) == (Outcome.FAILED, FailureMode.USER)
+        assert refused.failure.message == "There is no room."
+
+    @pytest.mark.parametrize("name", ["state.remember", "state.recall", "state.forget"])
+    @pytest.mark.parametrize("bad", [
+        {"scope": "world"}, {"scope": "Global"}, {"key": ""}, {"key": "A"}, {"key": "a-b"}, {"key": "a.b"}, {"key": "a" * 65},
+        {"key": "a\n"}, {"key": "__class__"}, {"key": 5}, {"scope": None},
+    ])  # fmt: skip
+    def test_a_place_that_is_none_is_named(self, name, bad):
+        given = {"scope": "global", "key": "a"} | ({"value": 1} if name == "state.remember" else {}) | bad
+        assert [error["loc"] for error in input_errors(tool_named(name), given)] == [list(bad)]
 
 
 def test_a_playbook_step_without_a_playbook_is_a_failure_and_no_crash():
