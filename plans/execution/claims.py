@@ -112,7 +112,7 @@ class Claimed:
             revision_id=UUID(row["revision"]),
             digest=row["digest"],
             steps=int(row["steps"] or 0),
-            budget=row["budget"],
+            budget=row.get("budget") or {},
             commit=row["commit"],
             tree=row["tree"],
             location=row["location"],
