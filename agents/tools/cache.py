@@ -20,7 +20,7 @@ from django.conf import settings
 from django.core.signing import BadSignature, Signer
 
 from agents.conf import LARGEST_CACHED
-from agents.protocol import Outcome, ResourcesUsed, WorkResult
+from agents.protocol import Outcome, WorkResult
 from agents.tools.base import Tool
 from agents.tools.results import checked
 from audit.canonical import canonical, sha256_hex
@@ -28,7 +28,6 @@ from audit.redaction import redact, redact_value
 
 FROM_CACHE: Final = "from_cache"  # in a result's progress: since when the answer has been known
 _FORMAT: Final = 1
-_FREE: Final = ResourcesUsed(cost=0, tokens=0)  # an answer from the cache is a call, but costs nothing
 _PATIENCE_SECONDS: Final = 0.25
 _RETRY_REDIS_AFTER_SECONDS: Final = 2.0
 logger = logging.getLogger(__name__)
@@ -59,9 +58,7 @@ def lookup(tool: Tool, value: Mapping[str, Any], *, user: str = "") -> WorkResul
     if result.outcome is not Outcome.COMPLETED:
         return None
     when = f"From the cache: worked out at {at:%Y-%m-%d %H:%M:%S} UTC."
-    return replace(
-        result, summary=f"{result.summary} {when}".strip(), progress={FROM_CACHE: at.isoformat()}, resources=_FREE
-    )
+    return replace(result, summary=f"{result.summary} {when}".strip(), progress={FROM_CACHE: at.isoformat()})
 
 
 def store(tool: Tool, value: Mapping[str, Any], result: WorkResult, *, user: str = "") -> bool:

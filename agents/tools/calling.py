@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -14,15 +15,25 @@ from agents.tools.base import Tool, ToolContext
 logger = logging.getLogger(__name__)
 
 
-def call(tool: Tool, request: WorkRequest, context: ToolContext, *, user: str = "") -> WorkResult:
-    """Do the work once, or answer it from the cache. Never raises: a tool's bug is a terminal failure of the step.
+def call(
+    tool: Tool,
+    request: WorkRequest,
+    context: ToolContext,
+    *,
+    user: str = "",
+    forbidden: Callable[[], str] | None = None,
+) -> WorkResult:
+    """Do the work once, or answer it from the cache. A tool's bug is a terminal failure of the step and never raised.
 
-    `user` is who asked for the plan; only tools that are cached per user need it.
+    `user` is who asked for the plan; only tools that are cached per user need it. `forbidden` is asked right before the
+    tool would be called, so not where the cache answers; it says why the call is not to be made, or nothing.
     """
     asked = _asked(request)
     if kept := cache.lookup(tool, asked, user=user):
         context.event("agent_thinking", {"text": f"Answers {tool.name} from the cache instead of calling it again."})
         return kept
+    if forbidden and (why := forbidden()):
+        return WorkResult.failed(FailureMode.POLICY, why)
     told = {"tool": tool.name, "playbook": request.playbook.path if request.playbook else ""}
     context.event("tool_executing", told)
     result = _run(tool, request, context)

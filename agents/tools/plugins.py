@@ -19,7 +19,7 @@ from audit.canonical import storable
 from audit.redaction import redact
 
 GROUP: Final = "chiffon.tools"
-RESERVED: Final = ("diagnostic.", "ansible.", "playbook.", "chiffon.")
+RESERVED: Final = ("diagnostic.", "ansible.", "playbook.", "chiffon.", "state.")
 _LONGEST_REASON: Final = 400
 logger = logging.getLogger(__name__)
 

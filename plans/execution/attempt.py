@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -127,8 +128,6 @@ def _work(claimed: Claimed, context: StepContext, tool: Tool | None) -> WorkResu
         value = _resolved(claimed, tool)
     except references.Unresolvable as error:
         return WorkResult.failed(FailureMode.USER, str(error))
-    if claimed.budget and (refusal := spending.reserve(claimed, tool, value)):
-        return WorkResult.failed(FailureMode.POLICY, refusal)
     request = WorkRequest(
         attempt_id=str(claimed.attempt_id),
         agent=claimed.agent,
@@ -143,8 +142,9 @@ def _work(claimed: Claimed, context: StepContext, tool: Tool | None) -> WorkResu
         input=value,
         playbook=narrowing.playbook_of(claimed),
     )
+    counted = partial(spending.reserve, claimed, tool, value) if claimed.budget else None
     # By id: a name may be given to somebody else later.
-    return call(tool, request, context, user=str(claimed.requester_id))
+    return call(tool, request, context, user=str(claimed.requester_id), forbidden=counted)
 
 
 def _resolved(claimed: Claimed, tool: Tool) -> dict[str, Any]:

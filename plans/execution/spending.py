@@ -1,8 +1,10 @@
 """A plan's budget while it runs: reserve the worst case before a call, settle what was really used after it.
 
-Only plans with a budget pay for this. A reservation is made once an attempt is claimed and its input known, and before its
+Only plans with a budget pay for this. A reservation is made once an attempt is claimed and its input known, right before its
 tool is called; its transaction is its own, so a ledger's one row is locked for a moment only. What was reserved and not
 settled is charged in full. The ledger is locked after all else.
+
+Each call of a tool counts: every try, each item of a list, a fallback, and what undoes a step. What the cache answers does not.
 """
 
 from __future__ import annotations

@@ -88,17 +88,19 @@ def draft_from_program(
                 "detail": "no words to check it against",
             },
             *vocabulary_facts(drafts),
-            *_budget_facts(budget or {}, len(drafts)),
+            *_budget_facts(budget or {}, drafts),
         ),
     )
 
 
-def _budget_facts(told: Mapping[str, Any], steps: int) -> list[dict[str, Any]]:
-    """What can be foreseen of a budget: each step is a call at least, unless its condition does not hold."""
-    calls = whole(told.get("call_ceiling"))
-    if not calls or calls >= steps:
+def _budget_facts(told: Mapping[str, Any], drafts: Sequence[StepDraft]) -> list[dict[str, Any]]:
+    """What can be foreseen of a budget: a call for each step, or item of a list that is known; conditions may spare some."""
+    may, least = whole(told.get("call_ceiling")), 0
+    for draft in drafts:
+        least += 1 if draft.for_each is None else len(draft.for_each) if isinstance(draft.for_each, list) else 0
+    if not may or may >= least:
         return []
-    detail = f"its {steps} steps are a call each at least, and {calls} may be made"
+    detail = f"its steps are {least} calls at least, and {may} may be made"
     return [{"tone": "warn", "icon": "warning", "text": "The budget may end before the plan does", "detail": detail}]
 
 

@@ -15,7 +15,7 @@ from agents.tools.reliability import ToolCalls
 # The newest attempts by key first, whatever their state; only then what ended, tool by tool.
 _MEASURE: Final = """
 WITH recent AS MATERIALIZED (
-    SELECT step_id, status, started_at, finished_at, progress ? %(from_cache)s AS cached
+    SELECT step_id, status, failure_mode, started_at, finished_at, progress ? %(from_cache)s AS cached
     FROM plans_attempt ORDER BY id DESC LIMIT %(most)s
 ), ended AS (
     SELECT step.tool, recent.status = 'completed' AS well, recent.cached, recent.finished_at,
@@ -24,6 +24,7 @@ WITH recent AS MATERIALIZED (
     JOIN plans_step AS step ON step.id = recent.step_id
     JOIN unnest(%(tools)s::text[], %(since)s::timestamptz[]) AS version (tool, since) ON version.tool = step.tool
     WHERE recent.status IN ('completed', 'failed', 'interrupted') AND recent.started_at >= version.since
+        AND recent.failure_mode <> 'policy' -- such as the end of a budget: the tool was not called
 )
 SELECT tool,
     count(*) FILTER (WHERE NOT cached),

@@ -234,7 +234,9 @@ BEGIN
     SELECT * INTO v_step FROM plans_step WHERE id = v_step.id;
     v_counted := v_step.released;
     IF v_plan.stage <> 'executing' OR v_plan.cancel_reason <> '' OR v_plan.rollback_reason <> '' OR v_step.kind <> 'step'
-        OR v_step.status <> 'running' OR EXISTS (
+        OR v_step.status <> 'running'
+        -- What it used is charged to its plan (plans/execution/spending.py). Looked up here: a function's query is planned at each call.
+        OR EXISTS (SELECT FROM plans_revision WHERE id = v_step.revision_id AND budget <> '{}') OR EXISTS (
         SELECT FROM plans_dependency edge JOIN plans_step step ON step.id = edge.downstream_id
         WHERE edge.upstream_id = v_step.id AND NOT chiffon_is_plain(step)
     ) THEN

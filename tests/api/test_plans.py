@@ -83,8 +83,9 @@ def test_a_budget_that_is_none_is_refused(as_requester, budget):
     is_problem(as_requester.post("/plans", body), 422)
 
 
-def test_a_budget_is_told_with_what_is_spent_and_what_is_left_open(as_requester, as_approver, approver):
+def test_a_budget_is_told_with_what_is_spent_and_what_is_left_open(as_requester, as_approver):
     factories.make_agent("infra-1", slots=4)
+    factories.make_policy()
     body = {"goal": "Try", "steps": [factories.step("a"), factories.step("b", depends_on=["a"])]}
     made = as_requester.post("/plans", body | {"budget": {"call_ceiling": 1, "cost_ceiling": None}}).json()
     nothing = {"cost": 0, "calls": 0, "tokens": 0}

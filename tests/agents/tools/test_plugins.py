@@ -111,6 +111,7 @@ def test_an_object_does_as_well_as_a_class(packages):
         ("password='hunter22hunter'\nraise ValueError(f'password={password}')", "a = acme_tools:x", "hidden secret"),
         (broken("acme.word_count", "diagnostic.noop"), "a = acme_tools:WordCount", "of its own"),
         (broken("acme.word_count", "diagnostic.words"), "a = acme_tools:WordCount", "Chiffon's own"),
+        (broken("acme.word_count", "state.words"), "a = acme_tools:WordCount", "Chiffon's own"),
         (broken("acme.word_count", "Word Count"), "a = acme_tools:WordCount", "name"),
         (broken("acme.word_count", "word"), "a = acme_tools:WordCount", "name"),
         (broken('version = "1.2"', 'version = "a\\x00"'), "a = acme_tools:WordCount", "version"),

@@ -59,6 +59,15 @@ def test_calls_are_counted_and_cancelled_ones_and_cached_ones_are_none(called, s
     assert measured("diagnostic.sleep") is None
 
 
+def test_what_a_policy_forbade_such_as_the_end_of_a_budget_is_no_call_of_the_tool(called, seen_long_ago):
+    called("completed")
+    called("failed", failure_mode="policy")
+    called("failed", failure_mode="user")
+    found = measured()
+    assert found is not None
+    assert (found.calls, found.succeeded) == (2, 1)
+
+
 def test_only_the_last_attempts_are_looked_at(called, seen_long_ago):
     called(*["failed"] * 5)
     called(*["completed"] * 3)

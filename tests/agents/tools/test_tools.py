@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.protocol import FailureMode, Outcome
+from agents.protocol import FailureMode, Outcome, WorkResult
 from agents.tools.calling import call
 from agents.tools.registry import all_tools, find_tool, input_errors, tools_for
 from tests.agents.tools.listener import Listener, tool_named, work
@@ -136,8 +136,7 @@ class TestState:
     def test_a_refusal_is_a_failure_with_its_sentence(self):
         given = {"scope": "global", "key": "a", "value": "refused"}
         refused = call(tool_named("state.remember"), work("state.remember", given), Listener())
-        assert (refused.outcome, refused.failure.mode) == (Outcome.FAILED, FailureMode.USER)
-        assert refused.failure.message == "There is no room."
+        assert refused == WorkResult.failed(FailureMode.USER, "There is no room.")
 
     @pytest.mark.parametrize("name", ["state.remember", "state.recall", "state.forget"])
     @pytest.mark.parametrize("bad", [

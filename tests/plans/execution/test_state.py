@@ -125,6 +125,42 @@ def test_a_key_that_is_not_there_fails_the_step_that_reads_it_and_says_so(run):
     assert "can not be decided" in error(plan, "a")
 
 
+def test_a_list_of_items_may_be_remembered_and_each_item_reads_and_writes_as_a_step_of_its_own(run):
+    plan = run(
+        remember("hosts", ["atlas", "helios"]),
+        step("note", "state.remember", input={"scope": "step", "key": "host", "value": "{{ item }} {{ state.execution.hosts[1] }}"},
+            for_each="{{ state.execution.hosts }}", depends_on=["keep"]),
+    )  # fmt: skip
+    assert stage(plan) == "completed"
+    kept = StateEntry.objects.filter(scope="step")
+    assert {str(entry.value) for entry in kept} == {"atlas helios", "helios helios"}
+    assert set(kept.values_list("owner", flat=True)) == {str(item.pk) for item in Step.objects.filter(kind="item")}
+
+
+def test_a_fallback_and_what_undoes_a_step_read_it_too(run):
+    given = {"tool": "diagnostic.echo", "input": {"value": "{{ state.execution.url }}"}}
+    fails = {"input": {"times": 9, "failure_mode": "user", "transient": False}}
+    plan = run(
+        remember("url", "here", rollback=given),
+        step("ask", "diagnostic.fail", on_failure="fallback", fallback=given, depends_on=["keep"], **fails),
+        step("last", "diagnostic.fail", on_failure="rollback", depends_on=["ask"], **fails),
+    )
+    assert output(plan, "ask") == output(plan, "keep.rollback") == {"value": "here"}
+
+
+@pytest.mark.parametrize("wrong", [
+    {"for_each": "{{ state.world.hosts }}"}, {"for_each": "{{ state.execution }}"},
+    {"fallback": {"tool": "diagnostic.echo", "input": {"value": "{{ state.execution.URL }}"}}, "on_failure": "fallback"},
+    {"rollback": {"tool": "diagnostic.echo", "input": {"value": "{{ state.url }}"}}},
+])  # fmt: skip
+def test_a_reference_that_can_never_lead_anywhere_is_named_wherever_it_stands(requester, wrong):
+    with pytest.raises(InvalidPlan) as refused:
+        factories.make_plan(requester, [say("a", 1, **wrong)])
+    assert [str(error["loc"]).startswith(f"['steps', 0, '{next(iter(wrong))}'") for error in refused.value.errors] == [
+        True
+    ]
+
+
 @pytest.mark.parametrize("key", ["items", "keys", "values", "get"])
 def test_a_key_may_have_the_name_of_a_method(run, key):
     plan = run(
