@@ -25,15 +25,16 @@ from chiffon_site.embedded.processes import before_exec
 CHECKOUT: Final = Path(__file__).resolve().parents[1]
 # The longest first.
 _APART: Final = {
+    "journeys": ("tests/cli", "tests/bench", "tests/journeys", "-m", "not browser"),
     "browser": ("tests", "-m", "browser"),
     "site": ("tests/site", "-m", "not browser"),
-    "journeys": ("tests/cli", "tests/bench", "tests/journeys", "-m", "not browser"),
     "live": ("tests/live", "-m", "not browser"),
-    "chaos": ("tests/chaos", "-m", "not browser"),
+    "chaos": ("tests/chaos", "--ignore=tests/chaos/test_wide_plan.py", "-m", "not browser"),
+    "wide": ("tests/chaos/test_wide_plan.py",),
 }
 _ELSEWHERE: Final = [word for words in _APART.values() for word in words if word.startswith("tests/")]
 # It bounds how long a lock is waited for, which depends on who else wants the cores.
-ALONE: Final = {"chaos"}
+ALONE: Final = {"wide"}
 # A folder that nobody named here is inside, so that none is forgotten.
 PARTS: Final = {"inside": ("tests", *(f"--ignore={path}" for path in _ELSEWHERE), "-m", "not browser"), **_APART}
 _COUNTED: Final = re.compile(r"(\d+) (failed|passed|skipped|error)")

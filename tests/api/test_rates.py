@@ -13,12 +13,13 @@ from tests.api.conftest import Program, is_problem
 
 def test_a_bucket_is_emptied_and_fills_again(embedded_servers):
     cache.clear()
-    mine = Buckets(settings.CHIFFON_REDIS_URL, sustained=20, burst=5)
+    # Slow to fill, so that a busy machine cannot make the six calls last as long as one takes to come back.
+    mine = Buckets(settings.CHIFFON_REDIS_URL, sustained=0.5, burst=5)
     waits = [mine.wait("one") for _ in range(6)]
     assert waits[:5] == [0] * 5
-    assert waits[5] == 1
+    assert waits[5] in {1, 2}
     assert mine.wait("another") == 0
-    time.sleep(0.2)
+    time.sleep(2.1)
     assert mine.wait("one") == 0
 
 
@@ -26,12 +27,12 @@ def test_fifty_calls_a_second_are_free(embedded_servers):
     cache.clear()
     mine = Buckets(settings.CHIFFON_REDIS_URL)
     begun, calls = time.monotonic(), 0
-    while (passed := time.monotonic() - begun) < 3:
-        if calls < 50 * passed:
+    while calls < 150:  # more than the bucket holds: a machine that stops for a while only takes longer
+        if calls < 50 * (passed := time.monotonic() - begun):
             assert mine.wait("steady") == 0, f"refused after {calls} calls in {passed:.1f} s"
             calls += 1
-        time.sleep(0.002)
-    assert calls > 140
+        else:
+            time.sleep(0.002)
 
 
 def test_nobody_is_refused_while_redis_is_away():

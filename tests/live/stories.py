@@ -51,10 +51,11 @@ def tell(plan: Plan, kind: str, attempt: Attempt | None = None, **data: Any) -> 
 
 
 def start(plan: Plan, attempt: Attempt) -> None:
-    """What an attempt says when it begins."""
-    tell(plan, EventType.STEP_CHANGED, attempt, was="ready", now="running", number=attempt.number)
-    tell(plan, EventType.AGENT_STARTED, attempt, agent="forge-01")
-    tell(plan, EventType.TOOL_EXECUTING, attempt, tool="diagnostic.lines")
+    """What an attempt says when it begins, in one transaction: a reader who looks meanwhile sees all of it or nothing."""
+    with transaction.atomic():
+        tell(plan, EventType.STEP_CHANGED, attempt, was="ready", now="running", number=attempt.number)
+        tell(plan, EventType.AGENT_STARTED, attempt, agent="forge-01")
+        tell(plan, EventType.TOOL_EXECUTING, attempt, tool="diagnostic.lines")
 
 
 def say(attempt: Attempt, texts: Sequence[str]) -> None:

@@ -111,8 +111,10 @@ async def test_a_page_without_output_is_told_when_there_is_some_and_again_for_th
             attempt = await in_thread(attempt_of, step)
             await in_thread(start, plan, attempt)
             announce(plan.pk)
-            await page.message()
-            assert page.wants_output
+            while (
+                not page.wants_output
+            ):  # what is told in two messages is told, too; nothing more is an error after a while
+                await page.message()
             await page.say({"attempt": str(attempt.pk), "line": 0})
             await in_thread(say, attempt, ["a", "b"])
             announce(plan.pk)
@@ -121,8 +123,8 @@ async def test_a_page_without_output_is_told_when_there_is_some_and_again_for_th
                 await page.message()
             await in_thread(finish, plan, attempt, ["a", "b"])
             announce(plan.pk)
-            await page.message()
-            assert not page.wants_output
+            while page.wants_output:
+                await page.message()
 
 
 async def test_an_attempt_of_another_plan_shows_nothing(plan, step, stranger, cookie):
