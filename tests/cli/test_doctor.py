@@ -10,9 +10,9 @@ def finding():
 
 
 def test_it_counts_the_tools_and_those_of_others(packages):
-    assert (finding().ok, finding().detail) == (True, "7 are installed, 0 of them third-party")
+    assert (finding().ok, finding().detail) == (True, "11 are installed, 0 of them third-party")
     packages.install_documented()
-    assert (finding().ok, finding().detail) == (True, "8 are installed, 1 of them third-party")
+    assert (finding().ok, finding().detail) == (True, "12 are installed, 1 of them third-party")
 
 
 def test_it_says_why_a_tool_is_left_out_and_what_to_do(packages):
