@@ -44,10 +44,8 @@ _COLUMNS = (
     "canonical",
     "sha256",
 )
-_INSERT = (
-    f"INSERT INTO {DecisionRecord._meta.db_table} ({', '.join(_COLUMNS)}) "  # noqa: S608 - names of ours
-    f"VALUES ({', '.join(['%s'] * len(_COLUMNS))}) RETURNING sequence"
-)
+_INSERT = f"INSERT INTO {DecisionRecord._meta.db_table} ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 - names of ours
+_ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
 
 
 @requires_transaction
@@ -77,12 +75,23 @@ def record(
         trace_id=trace_id,
         facts=facts,
     )
+    record_all([row])
+    return row
+
+
+@requires_transaction
+def record_all(rows: Sequence[DecisionRecord]) -> None:
+    """Write prepared decisions in one statement, in this order."""
+    if not rows:
+        return
     # Written out, because every decision there is comes through here and the ORM takes longer over it than the database.
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, [getattr(row, column) for column in _COLUMNS])
-        row.sequence = cursor.fetchone()[0]
-    row._state.adding, row._state.db = False, connection.alias
-    return row
+        values = [getattr(row, column) for row in rows for column in _COLUMNS]
+        cursor.execute(f"{_INSERT}{', '.join([_ROW] * len(rows))} RETURNING sequence", values)
+        sequences = sorted(sequence for (sequence,) in cursor.fetchall())
+    for row, sequence in zip(rows, sequences, strict=True):
+        row.sequence = sequence
+        row._state.adding, row._state.db = False, connection.alias
 
 
 def prepare(
@@ -98,7 +107,7 @@ def prepare(
     actor: Actor | None = None,
     at: datetime | None = None,
 ) -> DecisionRecord:
-    """A record ready to insert, for callers that insert many at once, or by a statement of theirs, in one transaction."""
+    """A record ready for record_all(), or for a statement of the caller's in one transaction."""
     decision = DECISIONS.get(type_)
     if decision is None:
         raise UnknownDecision(f"no decision type is called {type_!r}")

@@ -12,15 +12,8 @@ from django.db import connection
 
 from plans.digest import STEP_FIELDS, VERSION, belongs, digest_of, header_content, step_content
 from plans.enums import Decision, StepKind
-from plans.models import Approval, ApprovalPolicy, Plan, Revision
+from plans.models import Approval, ApprovalPolicy, Plan
 
-_ROWS = """
-SELECT to_jsonb(step) || jsonb_build_object('depends_on', (
-    SELECT coalesce(jsonb_agg(upstream.key ORDER BY upstream.key COLLATE "C"), '[]') FROM plans_dependency edge
-    JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id),
-    'undoes', coalesce((SELECT key FROM plans_step undone WHERE undone.id = step.parent_id), ''))
-FROM plans_step step WHERE step.revision_id = %s AND step.kind <> 'item' ORDER BY step.index
-"""
 # What an item does is what its step says; only these are its own.
 _SHARED: Final = tuple(
     name for name in STEP_FIELDS if name not in ("key", "kind", "undoes", "depends_on", "for_each", "preview")
@@ -73,78 +66,112 @@ class ClaimedFacts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a revision stands with its approvers."""
+class Answer:
+    """What somebody answered to a revision."""
 
-    policy: ApprovalPolicy
-    approvals: tuple[Approval, ...]
-    needed: int
+    decision: str
+    digest: str
+    approver_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the current revision of a plan stands with its approvers."""
+
+    revision: Mapping[str, Any]  # its row
+    rows: Sequence[Mapping[str, Any]]  # those of its steps, with the keys that each depends on, in order
+    policy: Mapping[str, Any]  # the row of the policy that is asked today
+    answers: tuple[Answer, ...]
+    own_answers: tuple[Answer, ...]  # of the one who looks
     self_approval: bool  # the one who looks asked for it, and the policy wants four eyes
-    decided: Approval | None  # what the one who looks answered before
+
+    @property
+    def digest(self) -> str:
+        """What would be approved."""
+        return str(self.revision["digest"])
+
+    @property
+    def four_eyes(self) -> bool:
+        """Whether nobody approves what they asked for."""
+        return bool(self.policy["four_eyes"])
+
+    @property
+    def policy_name(self) -> str:
+        """The policy as ApprovalPolicy names itself."""
+        return f"{self.policy['name']} v{self.policy['version']}"
 
     @property
     def missing(self) -> int:
         """How many approvals are still needed."""
-        return max(0, self.needed - sum(answer.decision == Decision.APPROVED for answer in self.approvals))
+        given = sum(answer.decision == Decision.APPROVED for answer in self.answers)
+        return max(0, int(self.policy["approvals_needed"]) - given)
 
 
-def current_policy() -> ApprovalPolicy:
-    """The policy that is asked today. Raises ApprovalPolicy.DoesNotExist before the first start."""
-    return ApprovalPolicy.objects.get(active=True)
+_STANDING: Final = """
+SELECT jsonb_build_object('revision', to_jsonb(revision), 'rows', chiffon_rows(revision.id), 'policy', to_jsonb(policy), 'answers', (
+    SELECT coalesce(jsonb_agg(jsonb_build_object('decision', decision, 'digest', digest, 'approver_id', approver_id) ORDER BY id), '[]')
+    FROM plans_approval WHERE revision_id = revision.id))
+FROM plans_revision revision JOIN plans_approvalpolicy policy ON policy.active WHERE revision.plan_id = %s AND revision.number = %s
+"""
 
 
-def current_revision(plan: Plan) -> Revision:
-    """The revision that would run."""
-    found = Revision.objects.select_related("repository").get(plan=plan, number=plan.revision_number)
-    found.plan = plan
-    return found
+def standing(plan: Plan, *, viewer: Any) -> Standing:
+    """What the current revision of a plan needs, what it has, and what this viewer can still add: one statement.
 
-
-def standing(revision: Revision, *, viewer: Any = None) -> Standing:
-    """What this revision needs, what it has, and what this viewer can still add."""
-    policy = current_policy()
-    answers = tuple(Approval.objects.filter(revision=revision).select_related("approver", "policy"))
-    mine = next((answer for answer in reversed(answers) if viewer and answer.approver_id == viewer.pk), None)
+    Raises ApprovalPolicy.DoesNotExist before the first start.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_STANDING, [plan.pk, plan.revision_number])
+        row = cursor.fetchone()
+    if row is None:
+        raise ApprovalPolicy.DoesNotExist("No policy is active.")
+    found = json.loads(row[0]) if isinstance(row[0], str) else row[0]
+    answers = tuple(Answer(**answer) for answer in found.pop("answers"))
+    who = viewer.pk if viewer else None  # Chiffon itself is nobody
     return Standing(
-        policy=policy,
-        approvals=answers,
-        needed=policy.approvals_needed,
-        self_approval=bool(policy.four_eyes and viewer and revision.plan.requester_id == viewer.pk),
-        decided=mine,
+        **found,
+        answers=answers,
+        own_answers=tuple(answer for answer in answers if answer.approver_id == who),
+        self_approval=bool(found["policy"]["four_eyes"]) and plan.requester_id == who,
     )
 
 
-def differs(revision: Revision) -> str:
-    """How the rows of a revision differ from its digest, recomputed now; empty if they do not."""
-    steps = _rows(revision)
-    header = header_content(
-        repository=revision.header.get("repository", ""),
-        commit=revision.commit,
-        tree=revision.tree,
-        budget=revision.budget,
-        steps=len(steps),
-        max_parallel=revision.plan.max_parallel,
-        version=revision.header.get("v", VERSION),
-    )
-    contents = [step_content(step) for step in steps]
-    if digest_of(header, contents) == revision.digest:
-        return ""
-    for step, content in zip(steps, contents, strict=True):
-        where = {"index": step["index"], "siblings": step["proof"]}
-        if not belongs(content, steps=len(steps), digest=revision.digest, **where):
-            return _CHANGED.format(step["key"])
-    return "The plan is not what was approved: its playbooks, budget, limit or number of steps changed afterwards."
+def differs(plan: Plan, standing: Standing) -> str:
+    """How a plan differs from its digest, recomputed now; empty if it does not."""
+    return _difference(standing.revision, plan.max_parallel, standing.rows)
 
 
-def refusal_to_begin(plan: Plan, attempt_id: UUID) -> str:
-    """Why a plan may not begin with this attempt; empty if it may. Everything is recomputed and compared with what was approved."""
-    revision = Revision.objects.get(steps__attempts=attempt_id)
-    revision.plan = plan
-    if revision.number != plan.revision_number:
-        return f"Revision {revision.number} is no longer the current one."
-    if not _votes_known(revision.pk, revision.digest):
+def refusal_to_begin(facts: Mapping[str, Any]) -> str:
+    """Why a plan may not begin; empty if it may. Everything is recomputed and compared with what was approved.
+
+    `facts` are what chiffon_facts (plans/sql/course.sql) read under the plan's lock: plan, revision, rows and votes.
+    """
+    plan, revision, votes = facts["plan"], facts["revision"], facts["votes"]
+    if revision["number"] != plan["revision_number"]:
+        return f"Revision {revision['number']} is no longer the current one."
+    if not votes or len(votes) < max(votes):
         return _NO_VOTES
-    return differs(revision)
+    return _difference(revision, plan["max_parallel"], facts["rows"])
+
+
+def _difference(revision: Mapping[str, Any], max_parallel: int | None, rows: Sequence[Mapping[str, Any]]) -> str:
+    header = header_content(
+        repository=revision["header"].get("repository", ""),
+        commit=revision["commit"],
+        tree=revision["tree"],
+        budget=revision["budget"],
+        steps=len(rows),
+        max_parallel=max_parallel,
+        version=revision["header"].get("v", VERSION),
+    )
+    contents = [step_content(row) for row in rows]
+    digest = revision["digest"]
+    if digest_of(header, contents) == digest:
+        return ""
+    for row, content in zip(rows, contents, strict=True):
+        if not belongs(content, index=row["index"], steps=len(rows), siblings=row["proof"], digest=digest):
+            return _CHANGED.format(row["key"])
+    return "The plan is not what was approved: its playbooks, budget, limit or number of steps changed afterwards."
 
 
 def refusal_to_run(claimed: ClaimedFacts) -> str:
@@ -196,10 +223,3 @@ def _has_its_votes(revision_id: UUID, digest: str) -> bool:
     approved = Approval.objects.filter(revision_id=revision_id, digest=digest, decision=Decision.APPROVED)
     votes = list(approved.values_list("policy__approvals_needed", flat=True))
     return bool(votes) and len(votes) >= max(votes)
-
-
-def _rows(revision: Revision) -> list[dict[str, Any]]:
-    """The steps of a revision as they are stored, with the keys each depends on, in order."""
-    with connection.cursor() as cursor:
-        cursor.execute(_ROWS, [revision.pk])
-        return [json.loads(row) if isinstance(row, str) else row for (row,) in cursor.fetchall()]

@@ -22,7 +22,7 @@ from agents.tools.registry import find_tool, input_errors
 from audit.canonical import plain, storable
 from audit.context import SYSTEM, Actor, acting
 from audit.redaction import redact, redact_value
-from plans import lifecycle, live, references
+from plans import live, references
 from plans.approval import gate
 from plans.conf import CONTINUE_SECONDS, LEASE_SECONDS
 from plans.enums import EventType, Stage
@@ -70,21 +70,26 @@ def begin(
 ) -> Claimed | None:
     """Take the first attempt of a plan, as claim() does, once all of the plan was compared with what was approved."""
     with transaction.atomic(), acting(SYSTEM):
-        plan = Plan.objects.select_for_update(of=("self",)).filter(attempts=attempt_id).first()
-        if plan is None:
+        facts = hot_path.facts(attempt_id)
+        if facts is None:
             return None
-        with acting(SYSTEM, plan.trace_id):
-            if plan.rollback_reason:
+        plan_id, stage = UUID(facts["plan"]["id"]), facts["plan"]["stage"]
+        with acting(SYSTEM, UUID(facts["plan"]["trace_id"])):
+            if facts["plan"]["rollback_reason"]:
+                plan = Plan.objects.get(pk=plan_id)
                 rollback.take_back(plan, attempt_id)
                 engine.settle(plan)
                 return None
-            if plan.stage == Stage.APPROVED:
-                if refusal := gate.refusal_to_begin(plan, attempt_id):
-                    refuse(Attempt.objects.select_related("step", "plan").get(pk=attempt_id), refusal)
-                    return None
-                lifecycle.transition(plan, to=Stage.EXECUTING, because="The first step began.")
-            answer = hot_path.claim(attempt_id, expects=expects, agent_id=agent_id, choice=choice, begun=True)
-            return answer if isinstance(answer, Claimed) else None
+            if stage != Stage.APPROVED:  # somebody was first
+                answer = hot_path.claim(attempt_id, expects=expects, agent_id=agent_id, choice=choice, begun=True)
+                return answer if isinstance(answer, Claimed) else None
+            if refusal := gate.refusal_to_begin(facts):
+                refuse(Attempt.objects.select_related("step", "plan").get(pk=attempt_id), refusal)
+                return None
+            transaction.on_commit(live.announce_inbox)
+            return hot_path.begin(
+                attempt_id, expects=expects, agent_id=agent_id, choice=choice, because="The first step began."
+            )
 
 
 def _try(claimed: Claimed, *, go_on: bool) -> Claimed | None:
@@ -195,7 +200,9 @@ def _end(
                     never_began(claimed.attempt_id)
                 return None
             live.announce(claimed.plan_id)
-            if finished.over:
+            if finished.completed:
+                live.announce_inbox()
+            elif finished.over:
                 with transaction.atomic():
                     engine.settle_if_idle(claimed.plan_id, patiently=True)
             return finished.next

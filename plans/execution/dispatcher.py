@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ from agents.conf import DUE_CHANNEL, JOB_QUEUE, SILENT_SECONDS
 from audit.context import SYSTEM, acting
 from plans.conf import SWEEP_SECONDS
 from plans.enums import AttemptStatus, Stage
-from plans.execution import breakers, engine, fleet, limits, locks, reaper
+from plans.execution import breakers, fleet, limits, locks, reaper, routing
 from plans.execution.task_file import ask_for_commit
 from plans.models import Attempt
 
@@ -34,37 +34,47 @@ _BATCH = 200
 _LOOK_AHEAD = 8  # attempts beyond the free slots that learn what they wait for without a sweep
 _PAUSE_AFTER_TROUBLE = 1.0
 _SHORTEST_WAIT = 0.02  # seconds, when something is due that could not go out
+_SPACING = (
+    0.01  # seconds between a look that found nothing to do and the next: a busy fleet rings for each plan and step
+)
 Send = Callable[[str, dict[str, Any], str], None]
 
 
 def run(send: Send, *, stopping: Callable[[], bool]) -> None:
     """Dispatch until asked to stop. `send(task, arguments, queue)` publishes one message and may raise."""
-    swept, rung = 0.0, True
+    swept = idle_since = 0.0
     while not stopping():
         try:
-            while rung and dispatch(send):
-                pass
-            busy, until_due = _look()
-            if busy and time.monotonic() - swept >= SWEEP_SECONDS:
-                swept = time.monotonic()  # before it: a sweep that fails must not keep work from going out
+            _listen()
+            time.sleep(max(0.0, idle_since + _SPACING - time.monotonic()))
+            look = _look()
+            if _act(look, send):
+                continue
+            idle_since = time.monotonic()
+            if look.busy and idle_since - swept >= SWEEP_SECONDS:
+                swept = idle_since  # before it: a sweep that fails must not keep work from going out
                 _sweep()
-                rung = True
-            elif until_due <= 0 and not rung:
-                rung = True
             else:
-                rung = _wait(min(max(until_due, _SHORTEST_WAIT), SWEEP_SECONDS), stopping)
+                _wait(min(max(look.until_due, _SHORTEST_WAIT), SWEEP_SECONDS), stopping)
         except (DatabaseError, psycopg.Error) as error:
             logger.warning("the database is away: %s", error)
             connection.close()
             time.sleep(_PAUSE_AFTER_TROUBLE)
-            rung = True
 
 
 def dispatch(send: Send) -> int:
     """Publish what is routed, route what is due. How many messages went out; 0 as soon as the broker is away."""
-    locks.grant()
-    with transaction.atomic(), acting(SYSTEM):
-        _route_due()
+    return _act(_look(), send)
+
+
+def _act(look: _Look, send: Send) -> int:
+    """Do what a look has found to do; how many messages went out."""
+    granted = locks.grant() if look.waiting else 0
+    if granted or (look.homeless and look.room != 0):
+        with transaction.atomic(), acting(SYSTEM):
+            _route_due(room=fleet.room() if look.room == 0 else look.room)
+    elif not look.sendable:
+        return 0
     messages = _take()
     for place, message in enumerate(messages):
         try:
@@ -99,10 +109,10 @@ def queue_named(name: str) -> Queue:
     return Queue(name, Exchange(name, type="direct", durable=True), routing_key=name, durable=True)
 
 
-def _route_due(*, everything: bool = False) -> None:
+def _route_due(*, room: int | None = None) -> None:
     """Choose agents for what is due and has none yet: after a wait, or when somebody has room again.
 
-    Looks no further than there is room, unless asked to: a wide plan has hundreds that wait for the same slot.
+    Looks no further than there is room, unless that is not given: a wide plan has hundreds that wait for the same slot.
     """
     homeless = (
         Attempt.objects.select_for_update(of=("self",), skip_locked=True)
@@ -110,15 +120,15 @@ def _route_due(*, everything: bool = False) -> None:
         .filter(status=AttemptStatus.DUE, agent__isnull=True, next_at__lte=Now())
         .filter(plan__stage__in=[Stage.APPROVED, Stage.EXECUTING], plan__waits_since__isnull=True)
         .order_by("-priority", "next_at", "pk")
+        .exclude(limits.full())
     )
-    if not everything and not (fleet.room() and homeless.exists()):
-        return
-    unrouted, size = 0, _BATCH if everything else fleet.room() + _LOOK_AHEAD
+    unrouted, size = 0, _BATCH if room is None else room + _LOOK_AHEAD
     # What nobody can take must not hide what stands behind it.
-    while batch := list(homeless.exclude(limits.full())[unrouted : unrouted + size]):
-        unrouted, size = unrouted + len(batch) - engine.route(batch), _BATCH
-        if not everything and not fleet.room():
+    while batch := list(homeless[unrouted : unrouted + size]):
+        unrouted += len(batch) - routing.route(batch)
+        if len(batch) < size or (room is not None and not fleet.room()):
             return
+        size = _BATCH
 
 
 # One statement marks all that is due as sent, so that a row is published by one dispatcher only.
@@ -156,31 +166,60 @@ def _take() -> list[_Message]:
     ]
 
 
-# Whether a sweep has anything to do, and when the next row is due, in one look: an idle installation asks nothing else.
+# All that a dispatcher has to know, in one look: what there is to do now, whether a sweep has anything to do, and when the next row
+# is due. An idle installation asks nothing else. Rows that wait for an agent are found by a notification, not by their time.
 _LOOK = """
-SELECT EXISTS (SELECT FROM agents_agent
+SELECT EXISTS (SELECT FROM plans_plan WHERE waits_since IS NOT NULL) AS waiting,
+    homeless.found AS homeless,
+    CASE WHEN homeless.found THEN (SELECT sum(greatest(0, agent.slots - coalesce(taken.count, 0))) FROM agents_agent agent
+        LEFT JOIN (SELECT agent_id, count(*) FROM plans_attempt WHERE status IN ('due', 'sent', 'running') AND agent_id IS NOT NULL GROUP BY agent_id)
+            taken ON taken.agent_id = agent.id WHERE agent.status IN ('ready', 'busy')) ELSE 0 END AS room,
+    EXISTS (SELECT FROM agents_agent
         WHERE status IN ('starting', 'ready', 'busy', 'draining') AND heard_at < statement_timestamp() - make_interval(secs => %(silent)s))
     OR EXISTS (SELECT FROM plans_attempt WHERE status IN ('due', 'sent', 'running'))
     OR EXISTS (SELECT FROM plans_plan WHERE stage IN ('approved', 'executing'))
     OR EXISTS (SELECT FROM agents_job WHERE status IN ('sent', 'running'))
     OR EXISTS (SELECT FROM agents_breaker WHERE state <> 'closed')
-    OR EXISTS (SELECT FROM plans_unwrittentask),
+    OR EXISTS (SELECT FROM plans_unwrittentask) AS busy,
     extract(epoch FROM least(
         (SELECT min(due.next_at) FROM plans_attempt due JOIN plans_plan plan ON plan.id = due.plan_id
             WHERE due.status = 'due' AND (due.agent_id IS NOT NULL OR due.next_at > statement_timestamp()) AND plan.stage IN ('approved', 'executing')),
-        (SELECT min(next_at) FROM agents_job WHERE status = 'due')) - statement_timestamp())
+        (SELECT min(next_at) FROM agents_job WHERE status = 'due')) - statement_timestamp())::float8 AS until_due
+FROM (SELECT EXISTS (SELECT FROM plans_attempt due JOIN plans_plan plan ON plan.id = due.plan_id
+    WHERE due.status = 'due' AND due.agent_id IS NULL AND due.next_at <= statement_timestamp() AND plan.stage IN ('approved', 'executing')
+        AND plan.waits_since IS NULL) AS found) homeless
 """
 
 
-def _look() -> tuple[bool, float]:
-    """Whether anything is under way that a sweep may have to mend, and the seconds until the next row is due.
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What there is to do: see _LOOK."""
 
-    Rows that wait for an agent are found by a notification.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_LOOK, {"silent": SILENT_SECONDS})
-        busy, seconds = cursor.fetchone()
-    return bool(busy), float(seconds) if seconds is not None else SWEEP_SECONDS
+    waiting: bool  # a plan waits for what it works on
+    homeless: bool  # something is due that no agent was chosen for
+    room: int | None  # free slots, if something is homeless; None: no agent takes work
+    busy: bool  # anything is under way that a sweep may have to mend
+    until_due: float  # seconds until the next row is due that only has to be sent
+
+    @property
+    def sendable(self) -> bool:
+        """Whether a row is due that only has to be sent."""
+        return self.until_due <= 0
+
+
+def _look() -> _Look:
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        row = cursor.execute(_LOOK, {"silent": SILENT_SECONDS}, prepare=True).fetchone()
+    assert row is not None
+    waiting, homeless, room, busy, seconds = row
+    return _Look(
+        waiting,
+        homeless,
+        None if room is None else int(room),
+        busy,
+        SWEEP_SECONDS if seconds is None else float(seconds),
+    )
 
 
 def _sweep() -> None:
@@ -189,24 +228,23 @@ def _sweep() -> None:
     jobs.reclaim()
     breakers.catch_up()
     with transaction.atomic(), acting(SYSTEM):
-        _route_due(everything=True)
+        _route_due()
         ask_for_commit()
 
 
-def _wait(seconds: float, stopping: Callable[[], bool]) -> bool:
-    """Sleep until a notification comes or the time is over; whether one came."""
+def _listen() -> None:
+    """Be told of what becomes due from now on. Before a look, so that nothing falls between the two."""
     connection.ensure_connection()
     raw = connection.connection
     if not getattr(raw, "_chiffon_listens", False):
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {DUE_CHANNEL}")
         raw._chiffon_listens = True
+
+
+def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
+    """Sleep until a notification comes or the time is over."""
     until = time.monotonic() + seconds
     while not stopping() and (left := until - time.monotonic()) > 0:
-        if _drain(raw.notifies(timeout=min(left, 0.5), stop_after=1)):
-            return True
-    return False
-
-
-def _drain(notifications: Iterable[Any]) -> int:
-    return sum(1 for _ in notifications)
+        if any(True for _ in connection.connection.notifies(timeout=min(left, 0.5), stop_after=1)):
+            return

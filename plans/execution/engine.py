@@ -16,48 +16,16 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from agents.conf import DUE_CHANNEL
-from audit import trail
 from audit.trail import requires_transaction
 from plans import lifecycle, references, state
 from plans.enums import DECIDED_STEPS, LIVE_ATTEMPTS, OnFailure, Stage, StepKind, StepStatus
-from plans.execution import breakers, fan_out, fleet, locks, rollback
+from plans.execution import fan_out, locks, rollback, routing
 from plans.models import Attempt, Plan, Step
 
 _ROUTED_AT_ONCE = 8  # of many that become due together; what is behind them is looked at when there is room
 _TOLD_TOGETHER = 500  # events in one row
 _TURN = fan_out.TURN
 _HELD = (StepStatus.PENDING, StepStatus.WAITING)
-_NAMED = 5  # of the steps that one waits for
-_WAIT = """
-UPDATE plans_step step SET status = 'waiting', waiting_for = CASE WHEN step.kind = 'rollback' THEN %(undo)s WHEN step.unmet = 0 THEN %(turn)s ELSE (
-    SELECT 'Waits for ' || CASE WHEN count(*) > %(named)s THEN count(*) || ' steps'
-        ELSE coalesce(string_agg(upstream.key, ', ' ORDER BY upstream.key), 'nothing') END || '.'
-    FROM plans_dependency edge JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id) END
-FROM plans_revision revision
-WHERE revision.plan_id = %(plan)s AND revision.number = %(number)s AND step.revision_id = revision.id AND step.status = 'pending'
-    AND (step.unmet > 0 OR %(first)s)
-RETURNING step.index, step.key, step.waiting_for
-"""
-
-
-@requires_transaction
-def start(plan: Plan) -> None:
-    """Make the first steps of an approved plan due; the others wait for the ones before them."""
-    locks.take(plan, _aimed(plan))
-    first = list(current_steps(plan).filter(unmet=0, kind=StepKind.STEP).order_by("index"))
-    room = plan.waits_since is not None or fleet.may_have_room()  # of a plan that waits, each step is told for what
-    _wait_in_line(plan, first=not room)
-    if not room:
-        for step in first:
-            step.status, step.waiting_for = StepStatus.WAITING, _TURN
-    due = make_due(plan, _wanted(plan, first), because="Nothing it depends on is left.", routed_now=room)
-    if room:
-        _wait_in_line(plan, first=True)
-    if (
-        not due and not Attempt.objects.filter(step__plan=plan).exists()
-    ):  # no condition holds: it is done without a start
-        lifecycle.transition(plan, to=Stage.EXECUTING, because="No step has to run.")
-        settle(plan)
 
 
 def current_steps(plan: Plan) -> QuerySet[Step]:
@@ -65,30 +33,16 @@ def current_steps(plan: Plan) -> QuerySet[Step]:
     return Step.objects.filter(plan=plan, revision__number=plan.revision_number)
 
 
-def _aimed(plan: Plan) -> QuerySet[Step]:
+def aimed_steps(plan: Plan) -> QuerySet[Step]:
     """The steps of the revision that runs which touch a host or a service."""
     return current_steps(plan).exclude(hosts=[], service="").only("hosts", "service")
-
-
-def _wait_in_line(plan: Plan, *, first: bool) -> None:
-    """Steps that are pending begin to wait, in one statement: for the steps before them or, if the first too, for their turn."""
-    with connection.cursor() as cursor:
-        which: dict[str, Any] = {"plan": plan.pk, "number": plan.revision_number, "first": first}
-        cursor.execute(_WAIT, {**which, "turn": _TURN, "undo": rollback.WAITS, "named": _NAMED})
-        waiting = sorted(cursor.fetchall())
-    told = [
-        [None, key, [["step_changed", {"was": "pending", "now": "waiting", "waiting_for": why}, 0]]]
-        for _, key, why in waiting
-    ]
-    for begin in range(0, len(told), _TOLD_TOGETHER):
-        lifecycle.emit_together(plan.pk, told[begin : begin + _TOLD_TOGETHER])
 
 
 @requires_transaction
 def reopen(plan: Plan, *, because: str) -> None:
     """Let a failed plan go on; it needs what it works on for itself again."""
     lifecycle.transition(plan, to=Stage.EXECUTING, because=because)
-    locks.take(plan, _aimed(plan))
+    locks.take(plan, aimed_steps(plan))
 
 
 @requires_transaction
@@ -135,7 +89,7 @@ def make_due(
     else:
         at_once = _ROUTED_AT_ONCE if routed_now else 0
         now, later = made[:at_once], made[at_once:]
-        route(now, excluded=excluded)
+        routing.route(now, excluded=excluded)
         for attempt in later:  # the dispatcher looks at them when there is room
             if attempt.step.status not in (StepStatus.WAITING, StepStatus.PENDING):
                 lifecycle.move_step(attempt.step, to=StepStatus.WAITING, waiting_for=_TURN)
@@ -144,51 +98,12 @@ def make_due(
 
 
 @requires_transaction
-def route(attempts: Sequence[Attempt], *, excluded: Iterable[str] = ()) -> int:
-    """Choose an agent for each due attempt; what nobody can take now waits and says for what. How many were routed."""
-    gate = breakers.Gate(locks.let_through(attempts))
-    if not gate.through:
-        return 0
-    choices = fleet.choose(gate.through, excluded=frozenset(excluded))
-    routed = 0
-    for attempt, (agent, choice) in zip(gate.through, choices, strict=True):
-        step = attempt.step
-        if agent is None:
-            if step.waiting_for != choice.reason or step.status != StepStatus.WAITING:
-                Attempt.objects.filter(pk=attempt.pk).update(routing=choice.to_json())
-                lifecycle.keep_waiting(step, choice.reason)
-            continue
-        if not gate.admits(attempt):
-            continue
-        if not Attempt.objects.filter(pk=attempt.pk, status="due").update(agent=agent, routing=choice.to_json()):
-            continue
-        attempt.agent = agent
-        if step.status != StepStatus.READY:
-            lifecycle.move_step(step, to=StepStatus.READY)
-        trail.record(
-            "step.routed",
-            subject=("step", step.pk),
-            plan_id=attempt.plan_id,
-            trace_id=attempt.plan.trace_id,
-            service=step.service,
-            reason=choice.reason,
-            alternatives=choice.candidates,
-            step=step.key,
-            agent=agent.name,
-            score=choice.score,
-            attempt=attempt.number,
-        )
-        routed += 1
-    return routed
-
-
-@requires_transaction
 def release_successors(plan: Plan, step: Step) -> list[Attempt]:
     """A step is out of the way: count it off at the steps after it, and make due those that wait for nothing more."""
     if step.kind == StepKind.ITEM:
         return item_ended(plan, step)
     free = _count_off(step)
-    return make_due(plan, _wanted(plan, free), because=f"{step.key} is {StepStatus(step.status).label.lower()}.")
+    return make_due(plan, wanted(plan, free), because=f"{step.key} is {StepStatus(step.status).label.lower()}.")
 
 
 @requires_transaction
@@ -215,7 +130,8 @@ def _count_off(step: Step) -> list[Step]:
     return list(Step.objects.filter(pk__in=downstream, unmet=0, status=StepStatus.WAITING).order_by("index"))
 
 
-def _wanted(plan: Plan, steps: Sequence[Step]) -> list[Step]:
+@requires_transaction
+def wanted(plan: Plan, steps: Sequence[Step]) -> list[Step]:
     """What is to be made due of steps that wait for nothing more: themselves, or their items if they run for a list.
 
     Steps whose condition does not hold are skipped, empty lists are done at once, and what that frees is looked at in
@@ -248,7 +164,7 @@ def give_way(plan: Plan, step: Step) -> None:
     if step.kind == StepKind.ITEM:
         item_ended(plan, step)
         return
-    make_due(plan, _wanted(plan, _after_failure(plan, step)), because=f"{step.key} is failed.")
+    make_due(plan, wanted(plan, _after_failure(plan, step)), because=f"{step.key} is failed.")
 
 
 def _after_failure(plan: Plan, step: Step) -> list[Step]:
@@ -263,9 +179,7 @@ def _after_failure(plan: Plan, step: Step) -> list[Step]:
 @requires_transaction
 def resume_items(plan: Plan, step: Step, *, only: Step | None = None, because: str) -> list[Attempt]:
     """Go on with a fan-out that failed: with one item and those that never began, or with all that are not done."""
-    items = (
-        fan_out.open_up(plan, step, _scope(step, step.for_each)) if step.items is not None else _wanted(plan, [step])
-    )
+    items = fan_out.open_up(plan, step, _scope(step, step.for_each)) if step.items is not None else wanted(plan, [step])
     if only is not None:
         items = [item for item in items if item.pk == only.pk or not item.attempts_made or item.status in _HELD]
     fan_out.begin_again(step, items)

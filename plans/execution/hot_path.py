@@ -17,7 +17,7 @@ import psycopg
 from django.db import connection
 
 from audit import trail
-from audit.context import Actor
+from audit.context import Actor, current_actor
 from plans.conf import LEASE_SECONDS
 from plans.execution import clock
 from plans.execution.claims import Claimed
@@ -25,6 +25,8 @@ from plans.execution.output import aged
 
 Choices = Mapping[str, Mapping[str, Any]]  # by need: {"routing": …, "score": …, "others": canonical text}
 _CLAIM = "SELECT chiffon_claim(%s, %s, %s, %s::jsonb, %s, %s)"
+_FACTS = "SELECT chiffon_facts(%s)"
+_BEGIN = "SELECT chiffon_begin(%s, %s, %s, %s::jsonb, %s, %s, %s, %s)"
 _NEXT = "SELECT chiffon_next(%s, %s::jsonb, %s)"
 _FINISH = (
     "SELECT chiffon_finish(%s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s, %s, %s, %s, %s::jsonb, "
@@ -43,10 +45,11 @@ class ToBegin:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What the end of a step led to. `over`: nothing of its plan is due any more, so it may have come to rest."""
+    """What the end of a step led to."""
 
     next: Claimed | ToBegin | None
-    over: bool
+    completed: bool  # its plan was completed by it
+    over: bool  # nothing of its plan is due any more, so it may have come to rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,24 @@ def claim(
     if answer is not None and "begin" in answer:
         return ToBegin(attempt_id, expects, "")
     return _claimed(answer)
+
+
+def facts(attempt_id: UUID) -> Any:
+    """What is compared before a plan begins with an attempt, as gate.refusal_to_begin() takes it; its plan is locked.
+
+    None if there is no such attempt.
+    """
+    return _call(_FACTS, [attempt_id])
+
+
+def begin(
+    attempt_id: UUID, *, expects: int, agent_id: UUID | None, choice: Mapping[str, Any] | None, because: str
+) -> Claimed | None:
+    """Move a plan that was just compared to executing and take its first attempt, as claim() does."""
+    wanted, actor = json.dumps(choice) if choice is not None else None, current_actor()
+    answer = _call(_BEGIN, [attempt_id, expects, agent_id, wanted, LEASE_SECONDS, because, actor.kind, actor.name])
+    claimed = _claimed(answer)
+    return claimed if isinstance(claimed, Claimed) else None
 
 
 def next_due(agent_id: UUID, choices: Choices) -> Claimed | ToBegin | None:
@@ -131,7 +152,7 @@ def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | Non
     )
     if "slow" in answer:
         raise NeedsDecision
-    return None if "lost" in answer else Finished(_claimed(answer["next"]), answer["over"])
+    return None if "lost" in answer else Finished(_claimed(answer["next"]), answer["completed"], answer["over"])
 
 
 class NeedsDecision(Exception):

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from audit.context import SYSTEM, acting
 from plans.conf import UNCLAIMED_SECONDS
 from plans.enums import AttemptStatus, Stage
-from plans.execution import engine, locks, spending
+from plans.execution import engine, locks, routing, spending
 from plans.execution.finish import interrupted
 from plans.models import Attempt, Plan
 
@@ -55,7 +55,7 @@ def resend_unclaimed() -> int:
             avoided = {attempt.agent.name} if attempt.agent else set()
             Attempt.objects.filter(pk=attempt.pk).update(status=AttemptStatus.DUE, agent=None, sent_at=None)
             attempt.status, attempt.agent = AttemptStatus.DUE, None
-            engine.route([attempt], excluded=avoided)
+            routing.route([attempt], excluded=avoided)
         if attempts:
             engine.ring()
     return len(attempts)

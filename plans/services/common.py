@@ -14,9 +14,10 @@ from plans.planning.validation import text_errors
 LONGEST_COMMENT = 2_000
 
 
-def visible(actor: Actor, plan_id: UUID) -> Plan:
-    """The plan, or NotFound: there is none, or it is not for this actor. Raises NotAllowed for a missing scope."""
-    plan = Plan.objects.filter(pk=plan_id).first()
+def visible(actor: Actor, plan_id: UUID, *, lock: bool = False) -> Plan:
+    """The plan, locked if asked for, or NotFound: there is none, or it is not for this actor."""
+    plans = Plan.objects.select_for_update(of=("self",)) if lock else Plan.objects.all()
+    plan = plans.filter(pk=plan_id).first()
     if plan is None:
         raise NotFound("There is no such plan, or it is not for you.")
     if not (answer := may(actor, Action.SEE_PLAN, plan)) and answer.code != "scope_missing":

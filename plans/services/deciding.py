@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from audit import trail
@@ -16,8 +17,8 @@ from plans import lifecycle
 from plans.approval import gate
 from plans.enums import Decision, Stage
 from plans.errors import AlreadyDecided, DigestMismatch, PlansError, Refused, SelfApproval
-from plans.execution import engine
-from plans.models import Approval, ApprovalPolicy, Plan, Revision
+from plans.execution import starting
+from plans.models import Approval, Plan
 from plans.services.common import checked, visible
 
 
@@ -40,122 +41,120 @@ def reject_plan(*, actor: Actor, plan_id: UUID, reason: str, digest: str = "") -
 
 def _decided(actor: Actor, plan_id: UUID, decide: Callable[[Plan], None]) -> Plan:
     """Decide under the plan's lock, so that two people at the same moment get one outcome and a clear message."""
-    plan = visible(actor, plan_id)
+    plan = None
     try:
-        check(actor, Action.DECIDE_PLAN, plan)
-        with acting(actor, plan.trace_id), transaction.atomic():
-            plan = Plan.objects.select_for_update(of=("self",)).select_related("requester", "request").get(pk=plan_id)
-            decide(plan)
+        with transaction.atomic():
+            plan = visible(actor, plan_id, lock=True)
+            with acting(actor, plan.trace_id):
+                check(actor, Action.DECIDE_PLAN, plan)
+                decide(plan)
     except (PlansError, NotAllowed) as error:
-        with acting(actor, plan.trace_id), transaction.atomic():
-            trail.record(
-                "plan.decision_refused",
-                subject=("plan", plan.pk),
-                plan_id=plan.pk,
-                service=plan.service,
-                reason=error.sentence,
-                code=error.code,
-            )
+        if plan is not None:
+            _record_refusal(actor, plan, error)
         raise
     return plan
 
 
+def _record_refusal(actor: Actor, plan: Plan, error: PlansError | NotAllowed) -> None:
+    with acting(actor, plan.trace_id), transaction.atomic():
+        trail.record(
+            "plan.decision_refused",
+            subject=("plan", plan.pk),
+            plan_id=plan.pk,
+            service=plan.service,
+            reason=error.sentence,
+            code=error.code,
+        )
+
+
 def _approve(actor: Actor, plan: Plan, digest: str, comment: str) -> None:
-    revision = gate.current_revision(plan)
-    standing = gate.standing(revision, viewer=actor.user)
-    if _repeated(standing, plan, revision, Decision.APPROVED, digest):
+    standing = gate.standing(plan, viewer=actor.user)
+    if _repeated(standing, plan, Decision.APPROVED, digest):
         if plan.stage == Stage.PENDING_APPROVAL and not standing.missing:  # its start was refused: here is another
-            _check_unchanged(revision)
-            _start(plan, _voters(standing))
+            _check_unchanged(plan, standing)
+            _start(plan, standing, _voters(standing))
         return
     if standing.self_approval:
         raise SelfApproval("You asked for this plan, so someone else has to approve it (four eyes).")
-    _check_unchanged(revision)
-    _answer(actor, plan, revision, standing.policy, Decision.APPROVED, comment)
+    _check_unchanged(plan, standing)
+    _answer(actor, plan, standing, Decision.APPROVED, comment)
     trail.record(
         "plan.approved",
         subject=("plan", plan.pk),
         plan_id=plan.pk,
         service=plan.service,
         reason=comment,
-        digest=revision.digest,
-        revision=revision.number,
-        policy=str(standing.policy),
-        four_eyes=standing.policy.four_eyes,
+        digest=standing.digest,
+        revision=standing.revision["number"],
+        policy=standing.policy_name,
+        four_eyes=standing.four_eyes,
     )
     if standing.missing <= 1:
-        _start(plan, [*_voters(standing), _name(actor.user)])
+        _start(plan, standing, [*_voters(standing), _name(actor.user)])
 
 
-def _start(plan: Plan, voters: Sequence[str]) -> None:
-    lifecycle.transition(plan, to=Stage.APPROVED, because=f"Approved by {', '.join(voters)}.")
-    engine.start(plan)
+def _start(plan: Plan, standing: gate.Standing, voters: Sequence[str]) -> None:
+    starting.start(plan, standing.rows, because=f"Approved by {', '.join(voters)}.")
 
 
-def _check_unchanged(revision: Revision) -> None:
-    if difference := gate.differs(revision):
+def _check_unchanged(plan: Plan, standing: gate.Standing) -> None:
+    if difference := gate.differs(plan, standing):
         raise DigestMismatch(difference)
 
 
 def _reject(actor: Actor, plan: Plan, reason: str, digest: str) -> None:
     if not reason:
         raise Refused("reason_missing", "Say why you reject it: the requester reads this.")
-    revision = gate.current_revision(plan)
-    standing = gate.standing(revision, viewer=actor.user)
-    if _repeated(standing, plan, revision, Decision.REJECTED, digest or revision.digest):
+    standing = gate.standing(plan, viewer=actor.user)
+    if _repeated(standing, plan, Decision.REJECTED, digest or standing.digest):
         return
-    _answer(actor, plan, revision, standing.policy, Decision.REJECTED, reason)
+    _answer(actor, plan, standing, Decision.REJECTED, reason)
     trail.record(
         "plan.rejected",
         subject=("plan", plan.pk),
         plan_id=plan.pk,
         service=plan.service,
         reason=reason,
-        digest=revision.digest,
-        revision=revision.number,
-        policy=str(standing.policy),
+        digest=standing.digest,
+        revision=standing.revision["number"],
+        policy=standing.policy_name,
     )
     lifecycle.transition(plan, to=Stage.REJECTED, because=f"Rejected by {actor.name}: {reason}")
 
 
-def _repeated(standing: gate.Standing, plan: Plan, revision: Revision, decision: Decision, digest: str) -> bool:
+def _repeated(standing: gate.Standing, plan: Plan, decision: Decision, digest: str) -> bool:
     """Whether this very answer was given before. Raises what stands against a new one."""
-    mine = [
-        answer
-        for answer in standing.approvals
-        if standing.decided and answer.approver_id == standing.decided.approver_id
-    ]
-    if any(answer.decision == decision and answer.digest == digest for answer in mine):
+    if any(answer.decision == decision and answer.digest == digest for answer in standing.own_answers):
         return True
     if plan.stage != Stage.PENDING_APPROVAL:
         raise AlreadyDecided(
             f"Plan {plan.number} is {Stage(plan.stage).label.lower()} already. {plan.stage_reason}".strip()
         )
-    if digest != revision.digest:
+    if digest != standing.digest:
         raise DigestMismatch(
             "The plan is no longer what you saw. Nothing was decided. Read what it is now, then decide."
         )
     return False
 
 
-def _answer(
-    actor: Actor, plan: Plan, revision: Revision, policy: ApprovalPolicy, decision: Decision, comment: str
-) -> None:
+def _answer(actor: Actor, plan: Plan, standing: gate.Standing, decision: Decision, comment: str) -> None:
     Approval.objects.create(
         plan=plan,
-        revision=revision,
-        digest=revision.digest,
+        revision_id=standing.revision["id"],
+        digest=standing.digest,
         decision=decision,
         approver=actor.user,
-        requester=plan.requester,
+        requester_id=plan.requester_id,
         comment=comment,
-        policy=policy,
-        four_eyes=policy.four_eyes,
+        policy_id=standing.policy["id"],
+        four_eyes=standing.four_eyes,
     )
 
 
 def _voters(standing: gate.Standing) -> list[str]:
-    return [_name(answer.approver) for answer in standing.approvals if answer.decision == Decision.APPROVED]
+    given = [answer.approver_id for answer in standing.answers if answer.decision == Decision.APPROVED]
+    people = get_user_model().objects.in_bulk(given) if given else {}
+    return [_name(people[pk]) for pk in given]
 
 
 def _name(person: Any) -> str:

@@ -14,7 +14,7 @@ from audit.context import Actor, acting
 from plans import lifecycle, recovery
 from plans.enums import AttemptStatus, Stage, StepKind, StepStatus
 from plans.errors import HostsUnknown, IllegalTransition, NotFound
-from plans.execution import engine, narrowing, stopping
+from plans.execution import engine, narrowing, routing, stopping
 from plans.models import Attempt, Plan, Step
 from plans.planning.validation import ROW_KEY
 from plans.services.common import checked, not_undone, operable, reason_of
@@ -174,7 +174,7 @@ def _bring_forward(attempt: Attempt, plan: Plan, reason: str, hosts: Hosts) -> P
         number=attempt.number,
     )
     Attempt.objects.filter(pk=attempt.pk).update(next_at=Now())
-    engine.route([attempt])
+    routing.route([attempt])
     engine.ring()
     return plan
 

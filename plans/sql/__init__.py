@@ -1,11 +1,13 @@
-"""SQL that lives in the database: the hot path of execution, as functions. Installed anew after each migration."""
+"""SQL that lives in the database: the hot path of execution and the course of a plan, as functions. Installed anew after each migration."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.db import connections
+
+_FILES: Final = ("hot_path.sql", "course.sql")  # each uses only what comes before it
 
 
 def install(*, using: str, **_: Any) -> None:
@@ -13,4 +15,5 @@ def install(*, using: str, **_: Any) -> None:
     connection = connections[using]
     with connection.cursor() as cursor:
         if "plans_attempt" in connection.introspection.table_names(cursor):  # else everything was just unmigrated
-            cursor.execute(Path(__file__).with_name("hot_path.sql").read_text(encoding="utf-8"))
+            for name in _FILES:
+                cursor.execute(Path(__file__).with_name(name).read_text(encoding="utf-8"))

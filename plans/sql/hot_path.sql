@@ -207,7 +207,8 @@ CREATE OR REPLACE FUNCTION chiffon_finish(
 -- End an attempt that succeeded, count its step off at the steps after it, and claim the next attempt for the same agent: one of
 -- the steps that became free, else the most urgent that is due. p_choices holds the router's choice for each need that it gives to
 -- this agent; with none, nothing is claimed. Answers {"lost": true} if the token is no longer the holder's, {"slow": true} without
--- having done anything if what comes next needs a decision, else {"next": claimed or null, "over": whether the plan may have come to rest}.
+-- having done anything if what comes next needs a decision, else {"next": claimed or null, "completed": whether the plan is, "over":
+-- whether it may have come to rest otherwise}.
 DECLARE
     v_plan plans_plan;
     v_attempt plans_attempt;
@@ -224,6 +225,9 @@ DECLARE
     v_told jsonb;
     v_because text;
     v_id uuid;
+    v_name text;
+    v_over boolean;
+    v_completed jsonb;
 BEGIN
     SELECT plan_id, step_id INTO v_plan.id, v_step.id FROM plans_attempt WHERE id = p_attempt;
     PERFORM chiffon_hold(v_plan.id);
@@ -253,10 +257,11 @@ BEGIN
         finished_at = statement_timestamp() WHERE id = v_step.id;
     v_told := jsonb_build_array(jsonb_build_array(p_attempt, v_step.key, p_told || jsonb_build_array(
         jsonb_build_array('step_changed', jsonb_build_object('was', 'running', 'now', 'completed', 'waiting_for', ''), 0))));
+    SELECT name INTO v_name FROM agents_agent WHERE id = v_attempt.agent_id;
     INSERT INTO audit_decisionrecord
         (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
-    SELECT p_at, v_plan.trace_id, 'attempt.completed', 'agent', agent.name, 'attempt', p_attempt, v_step.service, v_plan.id,
-        p_reason, p_canonical, p_sha256 FROM agents_agent agent WHERE agent.id = v_attempt.agent_id;
+    VALUES (p_at, v_plan.trace_id, 'attempt.completed', 'agent', v_name, 'attempt', p_attempt, v_step.service, v_plan.id,
+        p_reason, p_canonical, p_sha256);
 
     SELECT * INTO v_agent FROM agents_agent WHERE id = p_agent AND status IN ('ready', 'busy');
     IF NOT FOUND OR p_choices = '{}' THEN
@@ -313,11 +318,16 @@ BEGIN
         END IF;
         v_next := v_next - 'told';
     END IF;
+    v_over := v_freed = 0 AND v_mine.id IS NULL AND NOT EXISTS (
+        SELECT FROM plans_attempt WHERE plan_id = v_plan.id AND status IN ('due', 'sent'));
+    v_completed := CASE WHEN v_over THEN chiffon_complete(v_plan.id, v_step.revision_id, v_name) END;
+    IF v_completed IS NOT NULL THEN
+        v_told := v_told || jsonb_build_array(v_completed);
+    END IF;
     PERFORM chiffon_tell(v_plan.id, p_at, v_told);
     IF v_freed > 0 OR v_next IS NULL AND EXISTS (SELECT FROM plans_attempt WHERE status = 'due' AND next_at <= statement_timestamp()) THEN
         NOTIFY chiffon_due;  -- this agent leaves something that another may take
     END IF;
     -- Two last steps that end at once each see the other running, so both are asked to look again after their commit.
-    RETURN jsonb_build_object('next', v_next, 'over', v_freed = 0 AND v_mine.id IS NULL AND NOT EXISTS (
-        SELECT FROM plans_attempt WHERE plan_id = v_plan.id AND status IN ('due', 'sent')));
+    RETURN jsonb_build_object('next', v_next, 'completed', v_completed IS NOT NULL, 'over', v_over);
 END $$;

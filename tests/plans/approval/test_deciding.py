@@ -32,7 +32,7 @@ def test_an_approval_starts_the_plan_in_the_same_moment(plan, digest, approver):
     answer = Approval.objects.get(plan=plan)
     assert (answer.digest, answer.approver, answer.comment, answer.four_eyes) == (digest, approver, "Go.", True)
     assert stage(plan) == Stage.APPROVED
-    assert statuses(plan) == {"a": "ready", "b": "waiting"}
+    assert statuses(plan) == {"a": "waiting", "b": "waiting"}
     assert Attempt.objects.filter(plan=plan).count() == 1
     record = DecisionRecord.objects.get(plan_id=plan.pk, type="plan.approved")
     assert (record.actor, record.metadata["digest"], record.metadata["policy"]) == (

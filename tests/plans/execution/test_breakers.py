@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 import redis
 from django.conf import settings
+from django.db import transaction
 from django.db.models.functions import Now
 
 from agents import services
@@ -14,7 +15,7 @@ from agents.protocol import Failure, FailureMode, Outcome, WorkResult
 from audit.authority import Role
 from audit.context import SYSTEM, Actor
 from audit.models import DecisionRecord
-from plans.execution import attempt
+from plans.execution import attempt, routing
 from plans.execution.breakers import aims_of, note
 from plans.models import Attempt, Step
 from plans.services import cancel_plan
@@ -111,7 +112,10 @@ def test_a_step_that_nobody_has_looked_at_yet_is_not_taken_past_an_open_breaker(
     plan = approved(*(works(f"w{n}", host) for n in range(12)))
     assert Attempt.objects.filter(plan=plan, held_by__isnull=True).count() == 4
     other = approved(factories.step("a", "diagnostic.fail", input={"times": 0}))
-    assert attempt.run(Attempt.objects.get(plan=other).pk, token=0, go_on_for=5)
+    first = Attempt.objects.get(plan=other)
+    with transaction.atomic():
+        routing.route([first])
+    assert attempt.run(first.pk, token=0, go_on_for=5)
     assert (stage(other), stage(plan)) == ("completed", "approved")
 
 

@@ -13,7 +13,7 @@ from plans.conf import COMMIT_TASKS
 from plans.errors import IllegalTransition, NotFound
 from plans.execution import attempt
 from plans.execution.task_file import ask_for_commit
-from plans.models import Attempt, Event, Plan, Step, events_of
+from plans.models import Attempt, Plan, Step, events_of
 from tests import factories
 from tests.engine import stage, statuses, tries
 from tests.factories import step
@@ -34,7 +34,8 @@ def test_steps_run_in_the_order_of_their_dependencies(approved, engine):
     plan = approved(
         step("a"), step("b", depends_on=["a"]), step("c", depends_on=["a"]), step("d", depends_on=["b", "c"])
     )
-    assert statuses(plan) == {"a": "ready", "b": "waiting", "c": "waiting", "d": "waiting"}
+    assert statuses(plan) == {"a": "waiting", "b": "waiting", "c": "waiting", "d": "waiting"}
+    assert Step.objects.get(plan=plan, key="a").waiting_for == "Waits for its turn."
     assert Step.objects.get(plan=plan, key="d").waiting_for == "Waits for b, c."
     seen = []
     while ran := engine.step():
@@ -55,11 +56,11 @@ def test_each_move_has_one_record_and_one_event(approved, engine):
         "attempt.completed", "plan.stage_changed",
     ]  # fmt: skip
     assert [event.type for event in events_of(plan.pk) if event.step_key == "a"] == [
-        "step_changed", "step_changed", "agent_started", "agent_thinking", "tool_executing", "tool_completed",
+        "step_changed", "step_changed", "step_changed", "agent_started", "agent_thinking", "tool_executing", "tool_completed",
         "output_end", "agent_completed", "step_changed",
     ]  # fmt: skip
-    stages = Event.objects.filter(plan_id=plan.pk, type="stage_changed").order_by("id").values_list("data", flat=True)
-    assert [data["now"] for data in stages] == ["pending_approval", "approved", "executing", "completed"]
+    stages = [event.data["now"] for event in events_of(plan.pk) if event.type == "stage_changed"]
+    assert stages == ["pending_approval", "approved", "executing", "completed"]
     assert len({*DecisionRecord.objects.filter(plan_id=plan.pk).values_list("trace_id", flat=True)}) == 1
 
 
@@ -161,10 +162,10 @@ class TestCapacity:
     def test_what_has_no_free_slot_waits_with_a_reason_and_goes_on(self, requester, approver, engine):
         factories.make_agent("infra-1", slots=1)
         plan = factories.approve(factories.make_plan(requester, [step("a"), step("b"), step("c")]), approver)
+        assert len(engine.dispatch()) == 1
         assert statuses(plan) == {"a": "ready", "b": "waiting", "c": "waiting"}
         reason = "Waits for a free slot: infra-1 has no free slot (1 of 1 in use)."
         assert Step.objects.get(plan=plan, key="c").waiting_for == reason
-        assert len(engine.dispatch()) == 1
         assert engine.dispatch() == []
         engine.sent = []
         first = Attempt.objects.get(plan=plan, step__key="a")
@@ -175,8 +176,8 @@ class TestCapacity:
 
     def test_without_any_agent_it_says_what_is_needed_and_starts_when_one_comes(self, requester, approver, engine):
         plan = factories.approve(factories.make_plan(requester, [step("a")]), approver)
-        assert Step.objects.get(plan=plan).waiting_for.startswith("No agent has registered")
         engine.run()
+        assert Step.objects.get(plan=plan).waiting_for.startswith("No agent has registered")
         assert stage(plan) == "approved"
         factories.make_agent("infra-1")
         engine.run()
@@ -213,7 +214,7 @@ class TestCapacity:
             order += [Attempt.objects.get(pk=pk).plan_id for pk, _, _ in messages]
             for pk, token, _ in messages:
                 attempt.run(pk, token=token, go_on_for=0)
-        assert order == [plans[0].pk, plans[2].pk, plans[1].pk]
+        assert order == [plans[2].pk, plans[0].pk, plans[1].pk]
 
 
 def test_finished_steps_ask_once_for_their_place_in_git(approved, engine):

@@ -1,0 +1,153 @@
+-- A plan's course beside its steps: it is approved, begins and ends, each in one statement as long as nothing has to be decided.
+-- Plans that touch a host or a service, start with a condition or a list, or end with anything but completed steps go through Python
+-- (plans/execution/starting.py, engine.py). Uses the functions of hot_path.sql.
+
+CREATE OR REPLACE FUNCTION chiffon_tell_all(p_plan uuid, p_told jsonb) RETURNS void LANGUAGE plpgsql AS $$
+-- As chiffon_tell, for what may be thousands: at most 500 in a row, which is what a reader takes at once.
+DECLARE
+    v_begin integer := 0;
+BEGIN
+    WHILE v_begin < jsonb_array_length(p_told) LOOP
+        PERFORM chiffon_tell(p_plan, statement_timestamp(), CASE WHEN jsonb_array_length(p_told) <= 500 THEN p_told ELSE (
+            SELECT jsonb_agg(value ORDER BY place) FROM jsonb_array_elements(p_told) WITH ORDINALITY each(value, place)
+            WHERE place > v_begin AND place <= v_begin + 500) END);
+        v_begin := v_begin + 500;
+    END LOOP;
+END $$;
+
+CREATE OR REPLACE FUNCTION chiffon_move_plan(p_plan plans_plan, p_to text, p_reason text, p_actor_kind text, p_actor text, OUT told jsonb)
+LANGUAGE plpgsql AS $$
+-- Move a plan that the caller has locked, with its record, as lifecycle.transition does; what is to be told of it.
+DECLARE
+    v_at timestamptz := clock_timestamp();
+    v_canonical text := '{"actor":{"kind":' || to_json(p_actor_kind) || ',"name":' || to_json(p_actor)
+        || '},"alternatives":[],"at":"' || chiffon_time(v_at)
+        || '","metadata":{"now":"' || p_to || '","was":"' || p_plan.stage
+        || '"},"plan_id":"' || p_plan.id || '","reason":' || to_json(p_reason) || ',"service":' || to_json(p_plan.service)
+        || ',"subject":{"id":"' || p_plan.id || '","kind":"plan"},"trace_id":"' || p_plan.trace_id
+        || '","type":"plan.stage_changed","v":1}';
+BEGIN
+    UPDATE plans_plan SET stage = p_to, stage_reason = p_reason,
+        started_at = CASE WHEN p_to = 'executing' THEN coalesce(started_at, statement_timestamp()) ELSE started_at END,
+        finished_at = CASE WHEN p_to = 'completed' THEN statement_timestamp() END
+        WHERE id = p_plan.id;
+    INSERT INTO audit_decisionrecord
+        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
+    VALUES (v_at, p_plan.trace_id, 'plan.stage_changed', p_actor_kind, p_actor, 'plan', p_plan.id, p_plan.service, p_plan.id,
+        p_reason, v_canonical, encode(sha256(convert_to(v_canonical, 'UTF8')), 'hex'));
+    told := jsonb_build_array(NULL, '', jsonb_build_array(jsonb_build_array('stage_changed',
+        jsonb_build_object('was', p_plan.stage, 'now', p_to, 'reason', p_reason), 0)));
+END $$;
+
+CREATE OR REPLACE FUNCTION chiffon_wait_in_line(p_revision uuid, p_first boolean, p_tried boolean, p_words jsonb) RETURNS jsonb LANGUAGE sql AS $$
+    -- Steps that are pending begin to wait: for the steps before them or, if the first too, for their turn. What is to be told.
+    -- p_tried counts a try of those that wait for nothing, which the caller makes.
+    WITH waiting AS (
+        UPDATE plans_step step SET status = 'waiting',
+            attempts_made = attempts_made + CASE WHEN p_tried AND step.unmet = 0 AND step.kind = 'step' THEN 1 ELSE 0 END,
+            waiting_for = CASE WHEN step.kind = 'rollback' THEN p_words ->> 'undo' WHEN step.unmet = 0 THEN p_words ->> 'turn' ELSE (
+                SELECT 'Waits for ' || CASE WHEN count(*) > (p_words ->> 'named')::integer THEN count(*) || ' steps'
+                    ELSE coalesce(string_agg(upstream.key, ', ' ORDER BY upstream.key), 'nothing') END || '.'
+                FROM plans_dependency edge JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id) END
+        WHERE step.revision_id = p_revision AND step.status = 'pending' AND (step.unmet > 0 OR p_first)
+        RETURNING step.index, step.key, step.waiting_for
+    )
+    SELECT coalesce(jsonb_agg(jsonb_build_array(NULL, key, jsonb_build_array(jsonb_build_array('step_changed',
+        jsonb_build_object('was', 'pending', 'now', 'waiting', 'waiting_for', waiting_for), 0))) ORDER BY index), '[]') FROM waiting
+$$;
+
+CREATE OR REPLACE FUNCTION chiffon_start(
+    p_plan uuid, p_revision uuid, p_reason text, p_because text, p_words jsonb, p_actor_kind text, p_actor text
+) RETURNS boolean LANGUAGE plpgsql AS $$
+-- Approve a plan and make its first steps due; false if it does not await approval. Agents that go on take them, or the dispatcher
+-- chooses one.
+DECLARE
+    v_plan plans_plan;
+    v_told jsonb;
+BEGIN
+    SELECT * INTO v_plan FROM plans_plan WHERE id = p_plan AND stage = 'pending_approval' FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    v_told := jsonb_build_array(chiffon_move_plan(v_plan, 'approved', p_reason, p_actor_kind, p_actor))
+        || chiffon_wait_in_line(p_revision, true, true, p_words);
+    -- A microsecond apart, so that they stay in the order of the steps.
+    INSERT INTO plans_attempt (id, step_id, plan_id, number, status, priority, next_at, expects_token, because, cancel_requested, failure_mode,
+        transient, error, summary, progress, resources_used, services_touched, line_count, lines_sha256, by_fallback, routing)
+    SELECT chiffon_uuid7(), id, p_plan, attempts_made, 'due', v_plan.priority,
+        statement_timestamp() - (count(*) OVER () - row_number() OVER (ORDER BY index)) * interval '1 microsecond', token, p_because, false, '',
+        false, '', '', '{}', '{}', '[]', 0, '', false, '{}'
+        FROM plans_step WHERE revision_id = p_revision AND unmet = 0 AND kind = 'step' AND status = 'waiting' ORDER BY index;
+    PERFORM chiffon_tell_all(p_plan, v_told);
+    NOTIFY chiffon_due;
+    RETURN true;
+END $$;
+
+CREATE OR REPLACE FUNCTION chiffon_facts(p_attempt uuid) RETURNS jsonb LANGUAGE plpgsql AS $$
+-- All that is compared before a plan begins with this attempt: its plan, which is locked, the revision of its step, what the answers
+-- of those who approved just that digest ask for, and every row of a step.
+DECLARE
+    v_plan plans_plan;
+    v_revision plans_revision;
+BEGIN
+    SELECT plan.* INTO v_plan FROM plans_plan plan WHERE id = (SELECT plan_id FROM plans_attempt WHERE id = p_attempt) FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO v_revision FROM plans_revision WHERE id = (
+        SELECT revision_id FROM plans_step WHERE id = (SELECT step_id FROM plans_attempt WHERE id = p_attempt));
+    RETURN jsonb_build_object('plan', to_jsonb(v_plan), 'revision', to_jsonb(v_revision), 'rows', chiffon_rows(v_revision.id), 'votes', (
+        SELECT coalesce(jsonb_agg(policy.approvals_needed), '[]') FROM plans_approval approval
+        JOIN plans_approvalpolicy policy ON policy.id = approval.policy_id
+        WHERE approval.revision_id = v_revision.id AND approval.digest = v_revision.digest AND approval.decision = 'approved'));
+END $$;
+
+CREATE OR REPLACE FUNCTION chiffon_rows(p_revision uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    -- Every leaf of a revision's digest as it is stored, with the keys it depends on, in order.
+    SELECT coalesce(jsonb_agg(to_jsonb(step) || jsonb_build_object('depends_on', (
+            SELECT coalesce(jsonb_agg(upstream.key ORDER BY upstream.key COLLATE "C"), '[]') FROM plans_dependency edge
+            JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id),
+        'undoes', CASE WHEN step.parent_id IS NULL THEN '' ELSE (SELECT key FROM plans_step undone WHERE undone.id = step.parent_id) END)
+        ORDER BY step.index), '[]')
+    FROM plans_step step WHERE step.revision_id = p_revision AND step.kind <> 'item'
+$$;
+
+CREATE OR REPLACE FUNCTION chiffon_begin(
+    p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_reason text, p_actor_kind text, p_actor text
+) RETURNS jsonb LANGUAGE plpgsql AS $$
+-- A plan that was just compared with what was approved begins, and its first attempt is claimed as chiffon_claim does it.
+DECLARE
+    v_plan plans_plan;
+    v_told jsonb;
+    v_claimed jsonb;
+BEGIN
+    SELECT * INTO v_plan FROM plans_plan WHERE id = (SELECT plan_id FROM plans_attempt WHERE id = p_attempt);
+    v_told := jsonb_build_array(chiffon_move_plan(v_plan, 'executing', p_reason, p_actor_kind, p_actor));
+    v_claimed := chiffon_claim(p_attempt, p_expects, p_agent, p_choice, p_lease, true, false);
+    IF v_claimed ? 'told' THEN
+        v_told := v_told || jsonb_build_array(v_claimed -> 'told');
+    END IF;
+    PERFORM chiffon_tell(v_plan.id, clock_timestamp(), v_told);
+    RETURN v_claimed - 'told';
+END $$;
+
+CREATE OR REPLACE FUNCTION chiffon_complete(p_plan uuid, p_revision uuid, p_actor text) RETURNS jsonb LANGUAGE plpgsql AS $$
+-- A plan of which nothing is live is completed if each of its steps is; what is to be told, or NULL if there is more to decide. Asked
+-- while attempt and step are locked, which come after the plan: so a plan that somebody else holds is left to who looks later.
+DECLARE
+    v_plan plans_plan;
+    v_steps integer;
+BEGIN
+    IF EXISTS (SELECT FROM plans_attempt WHERE plan_id = p_plan AND status IN ('due', 'sent', 'running')) THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO v_plan FROM plans_plan WHERE id = p_plan FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND OR v_plan.stage <> 'executing' OR v_plan.cancel_reason <> '' OR v_plan.rollback_reason <> '' OR v_plan.targets <> '[]'
+        OR v_plan.waits_since IS NOT NULL OR NOT EXISTS (SELECT FROM plans_revision WHERE id = p_revision AND number = v_plan.revision_number)
+        OR EXISTS (SELECT FROM plans_step WHERE revision_id = p_revision AND (status <> 'completed' OR kind = 'rollback'))
+    THEN
+        RETURN NULL;
+    END IF;
+    SELECT count(*) INTO v_steps FROM plans_step WHERE revision_id = p_revision AND kind = 'step';
+    RETURN chiffon_move_plan(v_plan, 'completed', 'All ' || v_steps || ' steps are done.', 'agent', p_actor);
+END $$;
