@@ -63,12 +63,17 @@ class ResourcesUsed:
     def to_json(self) -> Json:
         """The figures as plain data; what was not measured stays null, and costs are only told where there are some."""
         told: Json = {
-            "wall_seconds": self.wall_seconds,
-            "cpu_seconds": self.cpu_seconds,
+            "wall_seconds": _to_a_tenth_of_a_millisecond(self.wall_seconds),
+            "cpu_seconds": _to_a_tenth_of_a_millisecond(self.cpu_seconds),
             "peak_rss_bytes": self.peak_rss_bytes,
         }
         costs: Json = {"cost": self.cost, "tokens": self.tokens}
         return told | {name: value for name, value in costs.items() if _is_amount(value)}
+
+
+def _to_a_tenth_of_a_millisecond(seconds: float | None) -> float | None:
+    """No clock here tells more, and the digits would be in every record."""
+    return round(seconds, 4) if isinstance(seconds, float) else seconds
 
 
 def _is_amount(value: Any) -> bool:

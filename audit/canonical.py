@@ -27,21 +27,28 @@ def plain(value: Any, *, exact: bool = False) -> Any:
     What no database stores is replaced, and a number that is not finite becomes its name, so that no program's answer
     can block the record of it; with `exact`, integers beyond RFC 8785 become text. Raises TypeError for the rest.
     """
-    return _stored(json.loads(json.dumps(value, default=_plain_leaf)), exact)
+    try:
+        return _stored(value, exact)
+    except _Rare:
+        return _stored(json.loads(json.dumps(value, default=_plain_leaf)), exact)
 
 
 def _stored(value: Any, exact: bool) -> Any:
-    if isinstance(value, str):
+    """The value as it is stored, if it is made of the usual types only; else raises _Rare."""
+    kind = type(value)
+    if kind is str:
         return storable(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if exact and isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-        return str(value)
-    if isinstance(value, list):
+    if value is None or kind is bool:
+        return value
+    if kind is int:
+        return str(value) if exact and abs(value) > LARGEST_INTEGER else value
+    if kind is float:
+        return value if math.isfinite(value) else str(value)
+    if kind is list or kind is tuple:
         return [_stored(item, exact) for item in value]
-    if isinstance(value, dict):
+    if kind is dict and all(type(key) is str for key in value):
         return {storable(key): _stored(item, exact) for key, item in value.items()}
-    return value
+    raise _Rare
 
 
 def _plain_leaf(value: Any) -> Any:
@@ -64,7 +71,7 @@ def canonical(value: Any) -> bytes:
 
 
 class _Rare(Exception):
-    """A value that the standard library would write otherwise than RFC 8785."""
+    """A value that the short way does not know."""
 
 
 def _common(value: Any) -> Any:

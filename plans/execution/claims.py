@@ -98,7 +98,7 @@ class Claimed:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Claimed:
-        """What the database says of an attempt that was just claimed (chiffon_started in plans/sql/hot_path.sql)."""
+        """What the database says of an attempt that was just claimed (chiffon_starting in plans/sql/hot_path.sql)."""
         return cls(
             attempt_id=UUID(row["attempt"]),
             number=row["number"],

@@ -29,8 +29,8 @@ _FACTS = "SELECT chiffon_facts(%s)"
 _BEGIN = "SELECT chiffon_begin(%s, %s, %s, %s::jsonb, %s, %s, %s, %s)"
 _NEXT = "SELECT chiffon_next(%s, %s::jsonb, %s)"
 _FINISH = (
-    "SELECT chiffon_finish(%s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s, %s, %s, %s, %s::jsonb, "
-    "%s, %s::jsonb, %s)"
+    "SELECT chiffon_finish(%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s, %s, %s, %s, %s::jsonb, "
+    "%s::jsonb, %s)"
 )
 
 
@@ -132,6 +132,7 @@ def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | Non
     answer = _call(
         _FINISH,
         [
+            claimed.plan_id,
             claimed.attempt_id,
             claimed.token,
             ending.summary,
@@ -145,7 +146,6 @@ def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | Non
             record.sha256,
             at,
             json.dumps(aged(ending.told, now)),
-            claimed.agent_id,
             json.dumps(choices),
             LEASE_SECONDS,
         ],

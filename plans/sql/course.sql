@@ -58,7 +58,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION chiffon_start(
     p_plan uuid, p_revision uuid, p_reason text, p_because text, p_words jsonb, p_actor_kind text, p_actor text
-) RETURNS boolean LANGUAGE plpgsql AS $$
+) RETURNS boolean LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- Approve a plan and make its first steps due; false if it does not await approval. Agents that go on take them, or the dispatcher
 -- chooses one.
 DECLARE
@@ -114,7 +114,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION chiffon_begin(
     p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_reason text, p_actor_kind text, p_actor text
-) RETURNS jsonb LANGUAGE plpgsql AS $$
+) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- A plan that was just compared with what was approved begins, and its first attempt is claimed as chiffon_claim does it.
 DECLARE
     v_plan plans_plan;

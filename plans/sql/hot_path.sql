@@ -4,7 +4,7 @@
 --
 -- Order of locks, here as everywhere: plan (chiffon_hold, which is shared, so that steps of a plan never wait for each other and
 -- only whoever stops the plan, by chiffon_stop, makes them wait), attempt, step, steps after it in the order of their keys.
--- Installed anew after each migration (plans/hot_path.py); a change that an older worker could not live with gets a new name.
+-- Installed anew after each migration (plans/sql/__init__.py); a change that an older worker could not live with gets a new name.
 
 CREATE OR REPLACE FUNCTION chiffon_uuid7() RETURNS uuid LANGUAGE sql VOLATILE AS $$
     -- RFC 9562, section 5.7: 48 bits of Unix milliseconds over random bits. PostgreSQL has its own from 18 on; 15 is supported.
@@ -41,32 +41,27 @@ CREATE OR REPLACE FUNCTION chiffon_is_plain(step plans_step) RETURNS boolean LAN
     SELECT step."when" = '' AND step.for_each IS NULL AND NOT chiffon_is_aimed(step)
 $$;
 
-CREATE OR REPLACE FUNCTION chiffon_started(
+CREATE OR REPLACE FUNCTION chiffon_starting(
     p_attempt uuid, p_number integer, p_token integer, p_because text, p_step plans_step, p_was text, p_plan plans_plan,
-    p_agent uuid, p_agent_name text, p_choice jsonb, OUT claimed jsonb, OUT told jsonb
+    p_agent uuid, p_agent_name text, p_choice jsonb, OUT at timestamptz, OUT canonical text, OUT claimed jsonb, OUT told jsonb
 ) LANGUAGE plpgsql AS $$
--- The record of a started attempt, the events that tell of it, and everything its agent has to know.
+-- Of a started attempt: what its record holds, the events that tell of it, and everything its agent has to know.
 DECLARE
-    v_at timestamptz := clock_timestamp();
-    v_canonical text;
     v_revision plans_revision;
 BEGIN
-    v_canonical := '{"actor":{"kind":"agent","name":' || to_json(p_agent_name)
+    at := clock_timestamp();
+    canonical := '{"actor":{"kind":"agent","name":' || to_json(p_agent_name)
         || '},"alternatives":' || coalesce(p_choice ->> 'others', '[]')
-        || ',"at":"' || chiffon_time(v_at)
+        || ',"at":"' || chiffon_time(at)
         || '","metadata":{"agent":' || to_json(p_agent_name) || ',"number":' || p_number
         || ',"score":' || coalesce(p_choice ->> 'score', 'null')
         || ',"step":' || to_json(p_step.key) || ',"token":' || p_token
         || '},"plan_id":"' || p_plan.id || '","reason":' || to_json(p_because) || ',"service":' || to_json(p_step.service)
         || ',"subject":{"id":"' || p_attempt || '","kind":"attempt"},"trace_id":"' || p_plan.trace_id
         || '","type":"attempt.started","v":1}';
-    INSERT INTO audit_decisionrecord
-        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
-    VALUES (v_at, p_plan.trace_id, 'attempt.started', 'agent', p_agent_name, 'attempt', p_attempt, p_step.service, p_plan.id,
-        p_because, v_canonical, encode(sha256(convert_to(v_canonical, 'UTF8')), 'hex'));
     SELECT * INTO v_revision FROM plans_revision WHERE id = p_step.revision_id;
     claimed := jsonb_build_object(
-        'now', extract(epoch FROM v_at), 'attempt', p_attempt, 'number', p_number, 'token', p_token,
+        'now', extract(epoch FROM at), 'attempt', p_attempt, 'number', p_number, 'token', p_token,
         'agent', p_agent, 'agent_name', p_agent_name,
         'need', chiffon_need(p_step), 'plan', p_plan.id, 'plan_number', p_plan.number, 'trace', p_plan.trace_id,
         'requester', p_plan.requester_id,
@@ -88,18 +83,22 @@ BEGIN
         jsonb_build_array('agent_started', jsonb_build_object('agent', p_agent_name, 'attempt', p_number), 0)));
 END $$;
 
-CREATE OR REPLACE FUNCTION chiffon_tell(p_plan uuid, p_at timestamptz, p_told jsonb) RETURNS void LANGUAGE sql AS $$
-    -- One row for what is told together: [attempt, step key, [[type, data, milliseconds before p_at], …]], …; the last event is the
-    -- row's own.
-    INSERT INTO plans_event (xid, plan_id, type, step_key, attempt_id, data, at, earlier)
-    SELECT pg_current_xact_id()::text::bigint, p_plan, last ->> 0, p_told -> -1 ->> 1, (p_told -> -1 ->> 0)::uuid, last -> 1,
-        p_at - make_interval(secs => (last ->> 2)::float8 / 1000), p_told #- '{-1,2,-1}'
-    FROM (SELECT p_told #> '{-1,2,-1}' AS last) told WHERE jsonb_array_length(p_told) > 0
-$$;
+CREATE OR REPLACE FUNCTION chiffon_tell(p_plan uuid, p_at timestamptz, p_told jsonb) RETURNS void LANGUAGE plpgsql AS $$
+-- One row for what is told together: [attempt, step key, [[type, data, milliseconds before p_at], …]], …; the last event is the
+-- row's own.
+DECLARE
+    v_last jsonb := p_told #> '{-1,2,-1}';
+BEGIN
+    IF jsonb_array_length(p_told) > 0 THEN
+        INSERT INTO plans_event (xid, plan_id, type, step_key, attempt_id, data, at, earlier)
+        VALUES (pg_current_xact_id()::text::bigint, p_plan, v_last ->> 0, p_told -> -1 ->> 1, (p_told -> -1 ->> 0)::uuid, v_last -> 1,
+            p_at - make_interval(secs => (v_last ->> 2)::float8 / 1000), p_told #- '{-1,2,-1}');
+    END IF;
+END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_claim(
     p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_begun boolean, p_tell boolean DEFAULT true
-) RETURNS jsonb LANGUAGE plpgsql AS $$
+) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- Take an attempt whose step still has the token that is expected; NULL if somebody was first or it is not to run.
 -- p_agent and p_choice say who takes an attempt that nobody was chosen for yet. A plan that has not begun is compared with what
 -- was approved before its first step is taken: unless p_begun says that this was just done, the answer is {"begin": true}.
@@ -140,8 +139,12 @@ BEGIN
         WHERE id = p_attempt;
     UPDATE plans_step SET status = 'running', waiting_for = '', token = token + 1, started_at = coalesce(started_at, statement_timestamp())
         WHERE id = v_step.id RETURNING * INTO v_step;
-    v_started := chiffon_started(p_attempt, v_attempt.number, v_step.token, v_attempt.because, v_step, v_was, v_plan, v_attempt.agent_id,
+    v_started := chiffon_starting(p_attempt, v_attempt.number, v_step.token, v_attempt.because, v_step, v_was, v_plan, v_attempt.agent_id,
         v_agent_name, coalesce(p_choice, jsonb_build_object('score', trim_scale((v_attempt.routing ->> 'score')::numeric)::text)));
+    INSERT INTO audit_decisionrecord
+        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
+    VALUES (v_started.at, v_plan.trace_id, 'attempt.started', 'agent', v_agent_name, 'attempt', p_attempt, v_step.service, v_plan.id,
+        v_attempt.because, v_started.canonical, encode(sha256(convert_to(v_started.canonical, 'UTF8')), 'hex'));
     IF v_step.kind = 'item' THEN  -- its step runs from now on, if it did not already
         UPDATE plans_step SET status = 'running', waiting_for = '', started_at = coalesce(started_at, statement_timestamp())
             WHERE id = v_step.parent_id AND status = 'ready' RETURNING key INTO v_was;
@@ -159,7 +162,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_next(p_agent uuid, p_choices jsonb, p_lease double precision, p_tell boolean DEFAULT true)
-RETURNS jsonb LANGUAGE plpgsql AS $$
+RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- Claim the next due attempt that this agent may take. One of a plan that has not begun is only named: {"begin": attempt}.
 DECLARE
     v_attempt plans_attempt;
@@ -200,23 +203,22 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_finish(
-    p_attempt uuid, p_token integer, p_summary text, p_output jsonb, p_progress jsonb, p_resources jsonb, p_services jsonb, p_lines_sha256 text,
+    p_plan uuid, p_attempt uuid, p_token integer, p_summary text, p_output jsonb, p_progress jsonb, p_resources jsonb, p_services jsonb, p_lines_sha256 text,
     p_reason text, p_canonical text, p_sha256 text, p_at timestamptz, p_told jsonb,
-    p_agent uuid, p_choices jsonb, p_lease double precision
-) RETURNS jsonb LANGUAGE plpgsql AS $$
+    p_choices jsonb, p_lease double precision
+) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- End an attempt that succeeded, count its step off at the steps after it, and claim the next attempt for the same agent: one of
 -- the steps that became free, else the most urgent that is due. p_choices holds the router's choice for each need that it gives to
 -- this agent; with none, nothing is claimed. Answers {"lost": true} if the token is no longer the holder's, {"slow": true} without
 -- having done anything if what comes next needs a decision, else {"next": claimed or null, "completed": whether the plan is, "over":
 -- whether it may have come to rest otherwise}.
 DECLARE
+    v_held record;
     v_plan plans_plan;
-    v_attempt plans_attempt;
     v_step plans_step;
     v_after plans_step;
     v_mine plans_step;
-    v_agent agents_agent;
-    v_counted boolean;
+    v_goes_on boolean;
     v_outranked boolean;
     v_take boolean;
     v_freed integer := 0;
@@ -225,30 +227,33 @@ DECLARE
     v_told jsonb;
     v_because text;
     v_id uuid;
-    v_name text;
+    v_mine_id uuid;
     v_over boolean;
     v_completed jsonb;
 BEGIN
-    SELECT plan_id, step_id INTO v_plan.id, v_step.id FROM plans_attempt WHERE id = p_attempt;
-    PERFORM chiffon_hold(v_plan.id);
-    IF NOT EXISTS (SELECT FROM plans_attempt WHERE id = p_attempt AND token = p_token AND status = 'running') THEN
+    PERFORM chiffon_hold(p_plan);
+    SELECT plan, step, attempt.agent_id, agent.name AS agent, agent.status AS agent_status,
+        -- What it used is charged to its plan (plans/execution/spending.py).
+        revision.budget <> '{}' OR EXISTS (
+            SELECT FROM plans_dependency edge JOIN plans_step after ON after.id = edge.downstream_id
+            WHERE edge.upstream_id = step.id AND NOT chiffon_is_plain(after)) AS is_slow
+        INTO v_held FROM plans_attempt attempt JOIN plans_plan plan ON plan.id = attempt.plan_id
+        JOIN plans_step step ON step.id = attempt.step_id JOIN plans_revision revision ON revision.id = step.revision_id
+        JOIN agents_agent agent ON agent.id = attempt.agent_id
+        WHERE attempt.id = p_attempt AND attempt.token = p_token AND attempt.status = 'running';
+    IF NOT FOUND THEN
         RETURN '{"lost": true}';
     END IF;
-    SELECT * INTO v_plan FROM plans_plan WHERE id = v_plan.id;
-    SELECT * INTO v_step FROM plans_step WHERE id = v_step.id;
-    v_counted := v_step.released;
-    IF v_plan.stage <> 'executing' OR v_plan.cancel_reason <> '' OR v_plan.rollback_reason <> '' OR v_step.kind <> 'step'
+    v_plan := v_held.plan;
+    v_step := v_held.step;
+    IF v_held.is_slow OR v_plan.stage <> 'executing' OR v_plan.cancel_reason <> '' OR v_plan.rollback_reason <> '' OR v_step.kind <> 'step'
         OR v_step.status <> 'running'
-        -- What it used is charged to its plan (plans/execution/spending.py). Looked up here: a function's query is planned at each call.
-        OR EXISTS (SELECT FROM plans_revision WHERE id = v_step.revision_id AND budget <> '{}') OR EXISTS (
-        SELECT FROM plans_dependency edge JOIN plans_step step ON step.id = edge.downstream_id
-        WHERE edge.upstream_id = v_step.id AND NOT chiffon_is_plain(step)
-    ) THEN
+    THEN
         RETURN '{"slow": true}';
     END IF;
     UPDATE plans_attempt SET status = 'completed', finished_at = statement_timestamp(), lease_until = NULL, summary = p_summary, output = p_output,
         progress = p_progress, resources_used = p_resources, services_touched = p_services, lines_sha256 = p_lines_sha256
-        WHERE id = p_attempt AND token = p_token AND status = 'running' RETURNING * INTO v_attempt;
+        WHERE id = p_attempt AND token = p_token AND status = 'running';
     IF NOT FOUND THEN
         RETURN '{"lost": true}';
     END IF;
@@ -257,26 +262,17 @@ BEGIN
         finished_at = statement_timestamp() WHERE id = v_step.id;
     v_told := jsonb_build_array(jsonb_build_array(p_attempt, v_step.key, p_told || jsonb_build_array(
         jsonb_build_array('step_changed', jsonb_build_object('was', 'running', 'now', 'completed', 'waiting_for', ''), 0))));
-    SELECT name INTO v_name FROM agents_agent WHERE id = v_attempt.agent_id;
-    INSERT INTO audit_decisionrecord
-        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
-    VALUES (p_at, v_plan.trace_id, 'attempt.completed', 'agent', v_name, 'attempt', p_attempt, v_step.service, v_plan.id,
-        p_reason, p_canonical, p_sha256);
-
-    SELECT * INTO v_agent FROM agents_agent WHERE id = p_agent AND status IN ('ready', 'busy');
-    IF NOT FOUND OR p_choices = '{}' THEN
-        p_agent := NULL;  -- it drains, or has no more time: others go on
-    END IF;
+    v_goes_on := v_held.agent_status IN ('ready', 'busy') AND p_choices <> '{}';  -- else it drains, or has no more time: others go on
     v_because := v_step.key || ' is completed.';
-    IF NOT v_counted THEN
-        v_outranked := EXISTS (
+    IF NOT v_step.released THEN
+        v_outranked := v_goes_on AND EXISTS (
             SELECT FROM plans_attempt due WHERE status = 'due' AND priority > v_plan.priority AND next_at <= statement_timestamp()
                 AND NOT EXISTS (SELECT FROM plans_plan waiting WHERE waiting.id = due.plan_id AND waiting.waits_since IS NOT NULL));
         FOR v_after IN  -- read without a lock: what is looked at here never changes
             SELECT step.* FROM plans_dependency edge JOIN plans_step step ON step.id = edge.downstream_id
             WHERE edge.upstream_id = v_step.id ORDER BY step.id
         LOOP
-            v_take := v_mine.id IS NULL AND p_agent IS NOT NULL AND NOT v_outranked AND v_plan.max_parallel IS NULL
+            v_take := v_mine_id IS NULL AND v_goes_on AND NOT v_outranked AND v_plan.max_parallel IS NULL
                 AND p_choices ? chiffon_need(v_after);
             UPDATE plans_step SET unmet = unmet - 1,
                 status = CASE WHEN unmet = 1 AND status = 'waiting' AND v_take THEN 'running' ELSE status END,
@@ -292,7 +288,7 @@ BEGIN
                 because, cancel_requested, failure_mode, transient, error, summary, progress, resources_used, services_touched, line_count,
                 lines_sha256, by_fallback, routing)
             VALUES (v_id, v_after.id, v_plan.id, v_after.attempts_made, CASE WHEN v_take THEN 'running' ELSE 'due' END, v_plan.priority,
-                CASE WHEN v_take THEN p_agent END, CASE WHEN v_take THEN v_after.token - 1 ELSE v_after.token END,
+                CASE WHEN v_take THEN v_held.agent_id END, CASE WHEN v_take THEN v_after.token - 1 ELSE v_after.token END,
                 CASE WHEN v_take THEN v_after.token END,
                 CASE WHEN v_take THEN statement_timestamp() + make_interval(secs => p_lease) END,
                 CASE WHEN v_take THEN statement_timestamp() END,
@@ -300,8 +296,9 @@ BEGIN
                 CASE WHEN v_take THEN p_choices -> chiffon_need(v_after) -> 'routing' ELSE '{}' END);
             IF v_take THEN
                 v_mine := v_after;
-                v_started := chiffon_started(v_id, v_mine.attempts_made, v_mine.token, v_because, v_mine, 'waiting', v_plan, p_agent,
-                    v_agent.name, p_choices -> chiffon_need(v_mine));
+                v_mine_id := v_id;
+                v_started := chiffon_starting(v_id, v_mine.attempts_made, v_mine.token, v_because, v_mine, 'waiting', v_plan, v_held.agent_id,
+                    v_held.agent, p_choices -> chiffon_need(v_mine));
                 v_next := v_started.claimed;
                 v_told := v_told || jsonb_build_array(v_started.told);
             ELSE
@@ -309,8 +306,21 @@ BEGIN
             END IF;
         END LOOP;
     END IF;
-    IF v_next IS NULL AND p_agent IS NOT NULL THEN
-        v_next := chiffon_next(p_agent, p_choices, p_lease, false);
+    IF v_mine_id IS NULL THEN
+        INSERT INTO audit_decisionrecord
+            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
+        VALUES (p_at, v_plan.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_step.service, v_plan.id,
+            p_reason, p_canonical, p_sha256);
+    ELSE  -- both in one statement: to find the partition takes longer than to write a row
+        INSERT INTO audit_decisionrecord
+            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
+        VALUES (p_at, v_plan.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_step.service, v_plan.id,
+            p_reason, p_canonical, p_sha256),
+            (v_started.at, v_plan.trace_id, 'attempt.started', 'agent', v_held.agent, 'attempt', v_mine_id, v_mine.service, v_plan.id,
+            v_because, v_started.canonical, encode(sha256(convert_to(v_started.canonical, 'UTF8')), 'hex'));
+    END IF;
+    IF v_next IS NULL AND v_goes_on THEN
+        v_next := chiffon_next(v_held.agent_id, p_choices, p_lease, false);
         IF v_next ->> 'plan' = v_plan.id::text THEN
             v_told := v_told || jsonb_build_array(v_next -> 'told');
         ELSIF v_next ? 'told' THEN
@@ -318,9 +328,9 @@ BEGIN
         END IF;
         v_next := v_next - 'told';
     END IF;
-    v_over := v_freed = 0 AND v_mine.id IS NULL AND NOT EXISTS (
+    v_over := v_freed = 0 AND v_mine_id IS NULL AND NOT EXISTS (
         SELECT FROM plans_attempt WHERE plan_id = v_plan.id AND status IN ('due', 'sent'));
-    v_completed := CASE WHEN v_over THEN chiffon_complete(v_plan.id, v_step.revision_id, v_name) END;
+    v_completed := CASE WHEN v_over THEN chiffon_complete(v_plan.id, v_step.revision_id, v_held.agent) END;
     IF v_completed IS NOT NULL THEN
         v_told := v_told || jsonb_build_array(v_completed);
     END IF;
