@@ -35,6 +35,8 @@ _APART: Final = {
 _ELSEWHERE: Final = [word for words in _APART.values() for word in words if word.startswith("tests/")]
 # It bounds how long a lock is waited for, which depends on who else wants the cores.
 ALONE: Final = {"wide"}
+# What these run, others cover; and to measure slows down every program that they start.
+UNMEASURED: Final = {"journeys", "browser", "chaos", "wide"}
 # A folder that nobody named here is inside, so that none is forgotten.
 PARTS: Final = {"inside": ("tests", *(f"--ignore={path}" for path in _ELSEWHERE), "-m", "not browser"), **_APART}
 _COUNTED: Final = re.compile(r"(\d+) (failed|passed|skipped|error)")
@@ -99,10 +101,11 @@ def side_by_side(names: Sequence[str], lanes: int, folder: Path) -> Iterator[End
 
 def started(name: str, folder: Path) -> subprocess.Popen[bytes]:
     """Start one part. It has a session of its own, so that one Ctrl-C reaches it once and it can put everything away."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--cov", "--cov-report="]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    measured = [] if name in UNMEASURED else ["--cov", "--cov-report=", "--cov-fail-under=0"]
     with (folder / f"{name}.log").open("wb") as log:
         return subprocess.Popen(
-            [*command, "--cov-fail-under=0", *PARTS[name]],
+            [*command, *measured, *PARTS[name]],
             cwd=CHECKOUT,
             env={**os.environ, "COVERAGE_FILE": str(folder / f"{name}.coverage")},
             stdin=subprocess.DEVNULL,

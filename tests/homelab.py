@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from agents import git, services
@@ -21,19 +24,15 @@ class Homelab:
 
     def __init__(self, folder: Path, files: Mapping[str, str] | None = None) -> None:
         """With files: just these and an inventory of two hosts; without: the example homelab."""
-        source, self.path = folder / "source", folder / "playbooks"
-        if files is None:
-            shutil.copytree(HOMELAB, source)
-        else:
-            self._write(source, {"inventory/hosts.yml": INVENTORY, **files})
-        git.init_from_folder(source, self.path, AUTHOR)
+        self.path = folder / "playbooks"
+        shutil.copytree(_made(None if files is None else tuple(files.items())), self.path, symlinks=True)
         self.row = PlaybookRepository.objects.update_or_create(name="playbooks", defaults={"location": str(self.path)})[
             0
         ]
 
     def commit(self, files: Mapping[str, str | None], message: str = "A change") -> str:
         """Write files (None removes one), commit, and answer the commit."""
-        self._write(self.path, files)
+        _write(self.path, files)
         self.git("add", "-A")
         self.git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "-q", "-m", message)
         return self.git("rev-parse", "HEAD")
@@ -49,15 +48,28 @@ class Homelab:
         self.row = services.refresh_playbooks(actor=SYSTEM)
         return self.row
 
-    @staticmethod
-    def _write(folder: Path, files: Mapping[str, str | None]) -> None:
-        for name, text in files.items():
-            target = folder / name
-            if text is None:
-                target.unlink()
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
+
+@cache
+def _made(files: tuple[tuple[str, str], ...] | None) -> Path:
+    """A repository of these files, made once: ten calls of git for each test add up to a minute."""
+    folder = Path(tempfile.mkdtemp(prefix="chiffon-homelab-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if files is None:
+        shutil.copytree(HOMELAB, folder / "source")
+    else:
+        _write(folder / "source", {"inventory/hosts.yml": INVENTORY, **dict(files)})
+    git.init_from_folder(folder / "source", folder / "made", AUTHOR)
+    return folder / "made"
+
+
+def _write(folder: Path, files: Mapping[str, str | None]) -> None:
+    for name, text in files.items():
+        target = folder / name
+        if text is None:
+            target.unlink()
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
 
 
 def playbook(service: str, *tasks: str, verb: str = "Deploy", hosts: str = "forge", variables: str = "") -> str:
