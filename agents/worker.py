@@ -17,7 +17,7 @@ import psutil
 from celery import Celery, signals
 from celery.platforms import SecurityWarning
 from celery.worker import state
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, close_old_connections, connection
 from kombu import Exchange, Queue
 
 from agents import services
@@ -74,6 +74,7 @@ def consume(app: Celery, *, queue: str, name: str, slots: int, heart: _Heart | N
     # In a container root is often the only account, and what a step may do is for the host to say, not for each log.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     signals.worker_process_init.connect(_die_with_parent, weak=False)
+    signals.task_prerun.connect(_mistrust_connections, weak=False)
     if heart:
         signals.worker_ready.connect(heart.start, weak=False)
         signals.worker_shutting_down.connect(heart.drain, weak=False)
@@ -95,6 +96,11 @@ def consume(app: Celery, *, queue: str, name: str, slots: int, heart: _Heart | N
 def _die_with_parent(**_: Any) -> None:
     """A pool process must not outlive its worker: with it dies the supervisor, and with that the step's whole tree."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _mistrust_connections(**_: Any) -> None:
+    """A connection that is kept between tasks is tried before it is used: the server may have gone away meanwhile."""
+    close_old_connections()
 
 
 class _Heart:

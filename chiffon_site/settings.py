@@ -130,7 +130,12 @@ def _database(url: str) -> dict[str, Any]:
         options["pool"] = {"min_size": 1, "max_size": ENVIRONMENT.pool_size, "timeout": 2}
     # A worker keeps its connection from one step to the next: making one costs more than most statements.
     age = None if CHIFFON_PROCESS in {"agent", "worker", "dispatcher"} else 0
-    return config | {"CONN_MAX_AGE": age, "ATOMIC_REQUESTS": False, "OPTIONS": options}
+    return config | {
+        "CONN_MAX_AGE": age,
+        "CONN_HEALTH_CHECKS": age is None,
+        "ATOMIC_REQUESTS": False,
+        "OPTIONS": options,
+    }
 
 
 DATABASES = {"default": _database(ENVIRONMENT.database_url)}

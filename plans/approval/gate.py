@@ -151,7 +151,9 @@ def refusal_to_begin(facts: Mapping[str, Any]) -> str:
         return f"Revision {revision['number']} is no longer the current one."
     if not votes or len(votes) < max(votes):
         return _NO_VOTES
-    return _difference(revision, plan["max_parallel"], facts["rows"])
+    if not (difference := _difference(revision, plan["max_parallel"], facts["rows"])):
+        _remember(UUID(revision["id"]), revision["digest"])
+    return difference
 
 
 def _difference(revision: Mapping[str, Any], max_parallel: int | None, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -213,10 +215,14 @@ def _votes_known(revision_id: UUID, digest: str) -> bool:
     if (revision_id, digest) not in _seen:
         if not _has_its_votes(revision_id, digest):
             return False
-        if len(_seen) >= _MOST_SEEN:
-            _seen.clear()
-        _seen.add((revision_id, digest))
+        _remember(revision_id, digest)
     return True
+
+
+def _remember(revision_id: UUID, digest: str) -> None:
+    if len(_seen) >= _MOST_SEEN:
+        _seen.clear()
+    _seen.add((revision_id, digest))
 
 
 def _has_its_votes(revision_id: UUID, digest: str) -> bool:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, Q
 from django.utils import timezone
 
-from agents.models import Agent
 from agents.routing.router import AgentRouter, Choice
 from agents.routing.score import Candidate, Need
 from audit.canonical import canonical
 from plans.execution.limits import Limits, limit_of
 from plans.models import Attempt
 
-_LIVE = Q(status__in=["due", "sent", "running"])
 _RECORDS_SECONDS = 20.0  # how old what is known of earlier work may be when a choice is made
 _FULL_SECONDS = 0.25
 _CHOICE_SECONDS = 1.0  # how long a choice to go on with the same agent holds
@@ -31,11 +29,33 @@ FROM (SELECT step_id, agent_id, status, finished_at FROM plans_attempt
 JOIN plans_step step ON step.id = recent.step_id JOIN agents_agent agent ON agent.id = recent.agent_id
 GROUP BY step.work_type, agent.name
 """
+# Everybody who is there, and how many of their slots are taken by what they run and what is on its way to them.
+_FLEET = """
+SELECT agent.id, agent.name, agent.type, agent.status, agent.tools, agent.labels, agent.slots, coalesce(taken.count, 0)
+FROM agents_agent agent LEFT JOIN (
+    SELECT agent_id, count(*) FROM plans_attempt WHERE status IN ('due', 'sent', 'running') AND agent_id IS NOT NULL GROUP BY agent_id
+) taken ON taken.agent_id = agent.id
+WHERE agent.status <> 'terminated' ORDER BY agent.name
+"""
 Records = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by work type, by agent
 _NEVER = float("-inf")
 _records: tuple[float, Records] = (_NEVER, {})
 _full_until = _NEVER
 _continuing: dict[str, tuple[float, dict[str, Any]]] = {}
+
+
+@dataclass(slots=True)
+class _Member:
+    """An agent as its row and its live attempts say."""
+
+    id: UUID
+    name: str
+    type: str
+    status: str
+    tools: frozenset[str]
+    labels: frozenset[str]
+    slots: int
+    in_use: int
 
 
 def forget() -> None:
@@ -46,27 +66,26 @@ def forget() -> None:
     _continuing.clear()
 
 
-def choose(attempts: Sequence[Attempt], *, excluded: frozenset[str]) -> list[tuple[Agent | None, Choice]]:
-    """An agent for each attempt, or None with the reason, in the order given; a slot is given away only once."""
-    agents = _agents()
-    in_use = _in_use()
+def choose(attempts: Sequence[Attempt], *, excluded: frozenset[str]) -> list[tuple[UUID | None, Choice]]:
+    """The id of an agent for each attempt, or None with the reason, in the order given; a slot is given away only once."""
+    fleet = {member.name: member for member in _fleet()}
     router = AgentRouter()
     limits = Limits(attempts)
-    chosen: list[tuple[Agent | None, Choice]] = []
+    chosen: list[tuple[UUID | None, Choice]] = []
     for attempt in attempts:
         step, work = attempt.step, attempt.work
         if held := limits.why_not(attempt):
             chosen.append((None, Choice(None, 0.0, held, (), 0)))
             continue
         need = Need(work.tool, step.agent_type, work.work_type, _labels(step.resources), excluded)
-        candidates = _candidates(agents, in_use, work.work_type)
+        candidates = _candidates(fleet.values(), work.work_type)
         choice = router.choose(need, candidates)
         if choice.chosen is None and excluded:  # better the same agent again than nobody
             choice = router.choose(replace(need, excluded=frozenset()), candidates)
         if choice.chosen:
-            in_use[choice.chosen] = in_use.get(choice.chosen, 0) + 1
+            fleet[choice.chosen].in_use += 1
             limits.take(attempt)
-        chosen.append((agents[choice.chosen] if choice.chosen else None, choice))
+        chosen.append((fleet[choice.chosen].id if choice.chosen else None, choice))
     return chosen
 
 
@@ -79,8 +98,10 @@ def continuing(agent: str, needs: set[str]) -> dict[str, Any]:
     made, choices = _continuing.get(agent, (_NEVER, {}))
     if needs <= choices.keys() and time.monotonic() - made < _CHOICE_SECONDS:
         return {need: choice for need, choice in choices.items() if choice}
-    agents, in_use = _agents(), _in_use()
-    in_use[agent] = max(0, in_use.get(agent, 0) - 1)  # the slot of the step that is ending
+    fleet = _fleet()
+    for member in fleet:
+        if member.name == agent:
+            member.in_use = max(0, member.in_use - 1)  # the slot of the step that is ending
     found: dict[str, dict[str, Any] | None] = {}
     for text in needs | choices.keys():
         tool, agent_type, work_type, labels = json.loads(text)
@@ -88,7 +109,7 @@ def continuing(agent: str, needs: set[str]) -> dict[str, Any]:
             found[text] = None
             continue
         need = Need(tool, agent_type, work_type, frozenset(labels))
-        choice = AgentRouter().choose(need, _candidates(agents, in_use, work_type), continuing=agent)
+        choice = AgentRouter().choose(need, _candidates(fleet, work_type), continuing=agent)
         found[text] = _told(choice) if choice.chosen == agent else None
     _continuing[agent] = (time.monotonic(), found)
     return {need: choice for need, choice in found.items() if choice}
@@ -106,8 +127,14 @@ def _told(choice: Choice) -> dict[str, Any]:
     }
 
 
-def _agents() -> dict[str, Agent]:
-    return {agent.name: agent for agent in Agent.objects.exclude(status="terminated")}
+def _fleet() -> list[_Member]:
+    with connection.cursor() as cursor:
+        cursor.execute(_FLEET)
+        rows = cursor.fetchall()
+    return [
+        _Member(pk, name, type_, status, frozenset(json.loads(tools)), frozenset(json.loads(labels)), slots, in_use)
+        for pk, name, type_, status, tools, labels, slots, in_use in rows
+    ]
 
 
 def may_have_room() -> bool:
@@ -115,43 +142,45 @@ def may_have_room() -> bool:
     global _full_until
     if time.monotonic() < _full_until:
         return False
-    if not (free := room()):
+    awake = _awake()
+    free = _free(awake)
+    if not free:
         _full_until = time.monotonic() + _FULL_SECONDS
-    return bool(free) or not Agent.objects.filter(status__in=["ready", "busy"]).exists()
+    return bool(free) or not awake
 
 
 def room() -> int:
     """How many slots are free on the agents that take work."""
-    in_use = _in_use()
-    awake = Agent.objects.filter(status__in=["ready", "busy"]).values_list("name", "slots")
-    return sum(max(0, slots - in_use.get(name, 0)) for name, slots in awake)
+    return _free(_awake())
 
 
-def _in_use() -> dict[str, int]:
-    """How many slots of each agent are taken, by what it runs and what is on its way to it."""
-    taken = Attempt.objects.filter(_LIVE, agent__isnull=False).values_list("agent__name")
-    return dict(taken.annotate(count=Count("pk")).order_by())
+def _awake() -> list[_Member]:
+    return [member for member in _fleet() if member.status in ("ready", "busy")]
+
+
+def _free(awake: Iterable[_Member]) -> int:
+    return sum(max(0, member.slots - member.in_use) for member in awake)
 
 
 def _labels(resources: dict[str, Any]) -> frozenset[str]:
     return frozenset(resources.get("labels", ()))
 
 
-def _candidates(agents: Mapping[str, Agent], in_use: Mapping[str, int], work_type: str) -> list[Candidate]:
+def _candidates(fleet: Iterable[_Member], work_type: str) -> list[Candidate]:
     known = _recent().get(work_type, {})
-    return [_candidate(agent, in_use.get(name, 0), known.get(name, {})) for name, agent in agents.items()]
+    return [_candidate(member, known.get(member.name, {})) for member in fleet]
 
 
-def _candidate(agent: Agent, in_use: int, known: Mapping[str, Any]) -> Candidate:
+def _candidate(member: _Member, known: Mapping[str, Any]) -> Candidate:
     last = known.get("last")
     return Candidate(
-        name=agent.name,
-        type=agent.type,
-        status=agent.status,
-        tools=frozenset(agent.tools),
-        labels=frozenset(agent.labels),
-        slots=agent.slots,
-        in_use=in_use,
+        name=member.name,
+        type=member.type,
+        status=member.status,
+        tools=member.tools,
+        labels=member.labels,
+        slots=member.slots,
+        in_use=member.in_use,
         succeeded=known.get("succeeded", 0),
         tried=known.get("tried", 0),
         hours_since_same=(timezone.now() - last).total_seconds() / 3600 if last else None,

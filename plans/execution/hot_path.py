@@ -170,6 +170,7 @@ def _claimed(answer: Mapping[str, Any] | None) -> Claimed | ToBegin | None:
 
 def _call(statement: str, arguments: Sequence[Any]) -> Any:
     """The JSON value that a function answers. Raises django.db.DatabaseError."""
+    connection.close_if_health_check_failed()  # as Django's own cursors do it; once for each task
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         row = cursor.execute(statement, arguments, prepare=True).fetchone()

@@ -7,12 +7,16 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, F, Q
+from django.db.models import Count, Q
 
 from agents.tools.registry import all_tools, find_tool
-from plans.enums import LIVE_ATTEMPTS, Stage
-from plans.models import Attempt, Plan
+from plans.enums import LIVE_ATTEMPTS
+from plans.models import Attempt
 
+_FULL_PLANS = """
+SELECT plan.id FROM plans_plan plan WHERE plan.stage IN ('approved', 'executing') AND plan.max_parallel <= (
+    SELECT count(*) FROM plans_attempt taken WHERE taken.plan_id = plan.id AND taken.status IN ('due', 'sent', 'running') AND taken.agent_id IS NOT NULL)
+"""
 _TAKEN = Q(status__in=LIVE_ATTEMPTS, agent__isnull=False)
 
 
@@ -55,13 +59,9 @@ def limit_of(tool: str) -> int | None:
 
 def full() -> Q:
     """The attempts that need not be looked at now, because their plan or tool is at its limit."""
-    busy = Plan.objects.filter(stage__in=[Stage.APPROVED, Stage.EXECUTING], max_parallel__isnull=False)
-    taken = Q(attempts__status__in=LIVE_ATTEMPTS, attempts__agent__isnull=False)
-    plans = list(
-        busy.annotate(taken=Count("attempts", filter=taken))
-        .filter(taken__gte=F("max_parallel"))
-        .values_list("pk", flat=True)
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(_FULL_PLANS)
+        plans = [pk for (pk,) in cursor.fetchall()]
     names = [tool.name for tool in all_tools() if (most := limit_of(tool.name)) and _count_tool(tool.name) >= most]
     return Q(plan__in=plans) | _uses(names)
 

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from django.db import connection
 
-from agents.models import Agent
 from agents.routing.router import Choice
 from audit import trail
 from audit.trail import requires_transaction
@@ -43,7 +42,7 @@ def route(attempts: Sequence[Attempt], *, excluded: Iterable[str] = ()) -> int:
     if not gate.through:
         return 0
     choices = fleet.choose(gate.through, excluded=frozenset(excluded))
-    chosen: dict[UUID, tuple[Attempt, Agent, Choice]] = {}
+    chosen: dict[UUID, tuple[Attempt, UUID, Choice]] = {}
     for attempt, (agent, choice) in zip(gate.through, choices, strict=True):
         step = attempt.step
         if agent is not None and gate.admits(attempt):
@@ -54,12 +53,12 @@ def route(attempts: Sequence[Attempt], *, excluded: Iterable[str] = ()) -> int:
     return _assign(chosen)
 
 
-def _assign(chosen: dict[UUID, tuple[Attempt, Agent, Choice]]) -> int:
+def _assign(chosen: dict[UUID, tuple[Attempt, UUID, Choice]]) -> int:
     """Give attempts to the agents that were chosen for them, with a record for each. How many were still due."""
     if not chosen:
         return 0
     rows = [
-        {"attempt": pk, "step": attempt.step_id, "was": attempt.step.status, "agent": agent.pk, "routing": choice.to_json()}
+        {"attempt": pk, "step": attempt.step_id, "was": attempt.step.status, "agent": agent, "routing": choice.to_json()}
         for pk, (attempt, agent, choice) in chosen.items()
     ]  # fmt: skip
     with connection.cursor() as cursor:
@@ -70,7 +69,7 @@ def _assign(chosen: dict[UUID, tuple[Attempt, Agent, Choice]]) -> int:
         if pk not in assigned:
             continue
         step, was = attempt.step, attempt.step.status
-        attempt.agent = agent
+        attempt.agent_id = agent
         if was != StepStatus.READY:
             if not assigned[pk]:
                 raise StaleTransition(f"Step {step.key} was moved by someone else at the same moment.")
@@ -86,7 +85,7 @@ def _assign(chosen: dict[UUID, tuple[Attempt, Agent, Choice]]) -> int:
                 service=step.service,
                 reason=choice.reason,
                 alternatives=choice.candidates,
-                facts={"step": step.key, "agent": agent.name, "score": choice.score, "attempt": attempt.number},
+                facts={"step": step.key, "agent": choice.chosen, "score": choice.score, "attempt": attempt.number},
             )
         )
     trail.record_all(records)
