@@ -39,9 +39,12 @@ BEGIN
         jsonb_build_object('was', p_plan.stage, 'now', p_to, 'reason', p_reason), 0)));
 END $$;
 
-CREATE OR REPLACE FUNCTION chiffon_wait_in_line(p_revision uuid, p_first boolean, p_tried boolean, p_words jsonb) RETURNS jsonb LANGUAGE sql AS $$
-    -- Steps that are pending begin to wait: for the steps before them or, if the first too, for their turn. What is to be told.
-    -- p_tried counts a try of those that wait for nothing, which the caller makes.
+CREATE OR REPLACE FUNCTION chiffon_wait_in_line(p_revision uuid, p_first boolean, p_tried boolean, p_words jsonb) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+-- Steps that are pending begin to wait: for the steps before them or, if the first too, for their turn. What is to be told.
+-- p_tried counts a try of those that wait for nothing, which the caller makes.
+DECLARE
+    v_told jsonb;
+BEGIN
     WITH waiting AS (
         UPDATE plans_step step SET status = 'waiting',
             attempts_made = attempts_made + CASE WHEN p_tried AND step.unmet = 0 AND step.kind = 'step' THEN 1 ELSE 0 END,
@@ -53,8 +56,9 @@ CREATE OR REPLACE FUNCTION chiffon_wait_in_line(p_revision uuid, p_first boolean
         RETURNING step.index, step.key, step.waiting_for
     )
     SELECT coalesce(jsonb_agg(jsonb_build_array(NULL, key, jsonb_build_array(jsonb_build_array('step_changed',
-        jsonb_build_object('was', 'pending', 'now', 'waiting', 'waiting_for', waiting_for), 0))) ORDER BY index), '[]') FROM waiting
-$$;
+        jsonb_build_object('was', 'pending', 'now', 'waiting', 'waiting_for', waiting_for), 0))) ORDER BY index), '[]') INTO v_told FROM waiting;
+    RETURN v_told;
+END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_start(
     p_plan uuid, p_revision uuid, p_reason text, p_because text, p_words jsonb, p_actor_kind text, p_actor text
@@ -83,7 +87,7 @@ BEGIN
     RETURN true;
 END $$;
 
-CREATE OR REPLACE FUNCTION chiffon_facts(p_attempt uuid) RETURNS jsonb LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION chiffon_facts(p_attempt uuid) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- All that is compared before a plan begins with this attempt: its plan, which is locked, the revision of its step, what the answers
 -- of those who approved just that digest ask for, and every row of a step.
 DECLARE
@@ -102,15 +106,16 @@ BEGIN
         WHERE approval.revision_id = v_revision.id AND approval.digest = v_revision.digest AND approval.decision = 'approved'));
 END $$;
 
-CREATE OR REPLACE FUNCTION chiffon_rows(p_revision uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    -- Every leaf of a revision's digest as it is stored, with the keys it depends on, in order.
-    SELECT coalesce(jsonb_agg(to_jsonb(step) || jsonb_build_object('depends_on', (
+CREATE OR REPLACE FUNCTION chiffon_rows(p_revision uuid) RETURNS jsonb STABLE LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+-- Every leaf of a revision's digest as it is stored, with the keys it depends on, in order.
+BEGIN
+    RETURN (SELECT coalesce(jsonb_agg(to_jsonb(step) || jsonb_build_object('depends_on', (
             SELECT coalesce(jsonb_agg(upstream.key ORDER BY upstream.key COLLATE "C"), '[]') FROM plans_dependency edge
             JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id),
         'undoes', CASE WHEN step.parent_id IS NULL THEN '' ELSE (SELECT key FROM plans_step undone WHERE undone.id = step.parent_id) END)
         ORDER BY step.index), '[]')
-    FROM plans_step step WHERE step.revision_id = p_revision AND step.kind <> 'item'
-$$;
+    FROM plans_step step WHERE step.revision_id = p_revision AND step.kind <> 'item');
+END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_begin(
     p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_reason text, p_actor_kind text, p_actor text

@@ -118,7 +118,7 @@ BEGIN
     END IF;
     SELECT * INTO v_attempt FROM plans_attempt
         WHERE id = p_attempt AND status IN ('due', 'sent') AND (agent_id IS NOT NULL OR p_agent IS NOT NULL) FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
+    IF NOT FOUND OR v_attempt.agent_id <> p_agent THEN  -- it was given to another one meanwhile
         RETURN NULL;
     END IF;
     SELECT * INTO v_step FROM plans_step WHERE id = v_attempt.step_id FOR NO KEY UPDATE;
@@ -163,43 +163,48 @@ END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_next(p_agent uuid, p_choices jsonb, p_lease double precision, p_tell boolean DEFAULT true)
 RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
--- Claim the next due attempt that this agent may take. One of a plan that has not begun is only named: {"begin": attempt}.
+-- Claim the next due attempt that this agent may take. One of a plan that has not begun is only kept for it, as if a message to the
+-- agent were under way, and named: {"begin": attempt}.
 DECLARE
-    v_attempt plans_attempt;
-    v_step plans_step;
-    v_stage text;
+    v_due record;
+    v_found boolean := false;
 BEGIN
-    SELECT attempt.* INTO v_attempt FROM (
-            SELECT id FROM plans_attempt due WHERE status = 'due' AND next_at <= statement_timestamp() AND NOT EXISTS (
+    FOR v_due IN
+        SELECT few.id, few.plan_id, few.expects_token, few.agent_id, plan.stage, chiffon_need(step) AS need
+        FROM (
+            SELECT * FROM plans_attempt due WHERE status = 'due' AND next_at <= statement_timestamp() AND NOT EXISTS (
                 SELECT FROM plans_plan waiting WHERE waiting.id = due.plan_id AND waiting.waits_since IS NOT NULL
             ) ORDER BY priority DESC, next_at LIMIT 30
         ) few
-        JOIN plans_attempt attempt ON attempt.id = few.id
-        JOIN plans_step step ON step.id = attempt.step_id
-        JOIN plans_plan plan ON plan.id = attempt.plan_id
-        WHERE attempt.status = 'due' AND p_choices ? chiffon_need(step) AND NOT attempt.by_fallback
+        JOIN plans_step step ON step.id = few.step_id
+        JOIN plans_plan plan ON plan.id = few.plan_id
+        WHERE p_choices ? chiffon_need(step) AND NOT few.by_fallback
             -- Breakers and a plan's limit are asked where agents are assigned: what has none yet is not taken past them.
-            AND (attempt.agent_id = p_agent
-                OR attempt.agent_id IS NULL AND plan.max_parallel IS NULL AND NOT chiffon_is_aimed(step))
+            AND (few.agent_id = p_agent OR few.agent_id IS NULL AND plan.max_parallel IS NULL AND NOT chiffon_is_aimed(step))
             AND plan.stage IN ('approved', 'executing') AND plan.cancel_reason = ''
             AND (plan.rollback_reason = '' OR step.kind = 'rollback')
-        ORDER BY attempt.priority DESC, attempt.next_at LIMIT 1
-        FOR NO KEY UPDATE OF attempt SKIP LOCKED;
-    IF NOT FOUND THEN
+        ORDER BY few.priority DESC, few.next_at
+    LOOP
+        PERFORM FROM plans_attempt WHERE id = v_due.id AND status = 'due' AND agent_id IS NOT DISTINCT FROM v_due.agent_id
+            FOR NO KEY UPDATE SKIP LOCKED;
+        v_found := FOUND;
+        EXIT WHEN v_found;
+    END LOOP;
+    IF NOT v_found THEN
         RETURN NULL;
     END IF;
     -- The plan comes before its attempt in the order of locks, but which plan it is was not known before: so it is not waited for.
-    IF NOT pg_try_advisory_xact_lock_shared(hashtextextended(v_attempt.plan_id::text, 0)) THEN
+    IF NOT pg_try_advisory_xact_lock_shared(hashtextextended(v_due.plan_id::text, 0)) THEN
         NOTIFY chiffon_due;  -- somebody is just stopping that plan; what else is due is looked at by the dispatcher
         RETURN NULL;
     END IF;
-    SELECT * INTO v_step FROM plans_step WHERE id = v_attempt.step_id;
-    SELECT stage INTO v_stage FROM plans_plan WHERE id = v_attempt.plan_id;
-    IF v_stage = 'approved' THEN
-        RETURN jsonb_build_object('begin', v_attempt.id, 'expects', v_attempt.expects_token, 'need', chiffon_need(v_step));
+    IF v_due.stage = 'approved' THEN
+        UPDATE plans_attempt SET status = 'sent', sent_at = statement_timestamp(), agent_id = p_agent,
+            routing = CASE WHEN v_due.agent_id IS NULL THEN p_choices -> v_due.need -> 'routing' ELSE routing END WHERE id = v_due.id;
+        RETURN jsonb_build_object('begin', v_due.id, 'expects', v_due.expects_token, 'need', v_due.need);
     END IF;
-    RETURN chiffon_claim(v_attempt.id, v_attempt.expects_token, p_agent,
-        CASE WHEN v_attempt.agent_id IS NULL THEN p_choices -> chiffon_need(v_step) END, p_lease, true, p_tell);
+    RETURN chiffon_claim(v_due.id, v_due.expects_token, p_agent,
+        CASE WHEN v_due.agent_id IS NULL THEN p_choices -> v_due.need END, p_lease, true, p_tell);
 END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_finish(
