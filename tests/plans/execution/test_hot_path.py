@@ -61,6 +61,28 @@ def test_when_one_plan_is_done_the_agent_begins_the_next(requester, approver, pe
     assert [stage(plan) for plan in plans] == ["completed"] * 3
 
 
+def test_an_agent_keeps_the_plan_that_it_is_about_to_begin(requester, approver, engine):
+    agent, other = factories.make_agent("infra-1", slots=1), factories.make_agent("infra-2", slots=1)
+    plans = [factories.approve(factories.make_plan(requester, chain(1)), approver) for _ in range(3)]
+    held = [claim(pk, token) for pk, token, _ in engine.dispatch()]
+    first = next(each for each in held if each.agent_id == agent.pk)
+    choices = fleet.continuing(first.agent, {first.need})
+    ended = hot_path.finish(first, hot_path.Ending("done", {}, {}, {}, [], 0, "", []), choices)
+    assert isinstance(ended.next, hot_path.ToBegin)
+    kept = Attempt.objects.get(pk=ended.next.attempt_id)
+    assert (kept.plan, kept.agent, kept.status) == (plans[2], agent, "sent")
+    # Nobody else is given it, asks for it or can begin it …
+    assert engine.dispatch() == []
+    assert hot_path.next_due(other.pk, choices) is None
+    assert attempt.begin(kept.pk, expects=0, agent_id=other.pk) is None
+    assert stage(plans[2]) == "executing"
+    # … and if it dies before it begins, the message that it never got is sent again.
+    engine.age_messages()
+    engine.sweep()
+    engine.run()
+    assert stage(plans[2]) == "completed"
+
+
 def test_the_more_important_plan_goes_before_the_next_step(requester, approver, persistent):
     factories.make_agent("infra-1", slots=1)
     plain, urgent = (factories.make_plan(requester, chain(3)) for _ in range(2))
