@@ -15,9 +15,10 @@ from django.utils import timezone
 from audit.authority import Action, may
 from audit.context import Actor
 from plans import recovery
-from plans.enums import AttemptStatus, Stage, StepStatus
+from plans.enums import AttemptStatus, Stage, StepKind, StepStatus
 from plans.models import Attempt, Plan, Step
 from plans.recovery import HostState, Recovery, Rights, Stopped, Tried, Trouble, named
+from plans.selectors.undoing import AT_REST, Undoing, what_undoes
 
 MOST_TOLD = 50  # steps that began and did not complete, in full
 _STUCK = (StepStatus.FAILED, StepStatus.UNKNOWN)
@@ -107,18 +108,22 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
         Step.objects.filter(plan=plan, revision__number=plan.revision_number)
         .order_by("index")
         .only(
-            "key", "name", "status", "idempotent", "playbook", "hosts", "retry", "error", "reversible_by", "started_at"
+            "key", "name", "status", "idempotent", "playbook", "hosts", "retry", "error", "reversible_by", "started_at",
+            "kind", "parent",
         )
-    )
+    )  # fmt: skip
     kinds: dict[str, list[str]] = defaultdict(list)
     began = []
     for step in facts:
-        if step.status in (StepStatus.COMPLETED, StepStatus.SKIPPED):
-            kinds[step.status].append(step.key)
-        elif step.started_at or step.status in _STUCK:
+        if step.status not in (StepStatus.COMPLETED, StepStatus.SKIPPED) and (step.started_at or step.status in _STUCK):
             began.append(step)
-        else:
-            kinds["not_started"].append(step.key)
+        elif step.kind == StepKind.STEP:  # items are told by their step, and what undoes steps only if it begins
+            kinds[step.status if step.status in (StepStatus.COMPLETED, StepStatus.SKIPPED) else "not_started"].append(
+                step.key
+            )
+    by_id = {step.pk: step.key for step in facts}
+    undoing_rows = [step for step in facts if step.kind == StepKind.ROLLBACK and step.status == StepStatus.COMPLETED]
+    kinds["undone"] = [by_id[step.parent_id] for step in undoing_rows if step.parent_id]
     began.sort(key=lambda step: _ATTENTION.index(step.status) if step.status in _ATTENTION else len(_ATTENTION))
     told = began[:MOST_TOLD]
     rights = _rights(plan, actor)
@@ -129,13 +134,14 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
     begun = tuple(_begun(plan, step, attempts[step.pk], rights) for step in told)
     stuck = [step.key for step in began if step.status in _STUCK]
     recoverable = bool(stuck) and plan.stage in (Stage.FAILED, Stage.EXECUTING, Stage.PAUSED) and not plan.cancel_reason
+    items = {step.key for step in began if step.kind == StepKind.ITEM}
     ended = plan.stage in (Stage.FAILED, Stage.CANCELLED)
-    worked = [step for step in facts if step.status == StepStatus.COMPLETED or step in began]
+    undoing = what_undoes(facts) if plan.stage in AT_REST else Undoing()
     return PartialResult(
         plan_id=plan.pk,
         number=plan.number,
         stage=Stage(plan.stage),
-        sentence=_sentence(plan, kinds, begun, len(began)),
+        sentence=_sentence(plan, kinds, [step for step in begun if step.key not in items], len(began) - len(items)),
         recoverable=recoverable,
         because=_because(plan, stuck, recoverable=recoverable),
         completed=tuple(kinds[StepStatus.COMPLETED]),
@@ -144,8 +150,9 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
         begun=begun,
         begun_left_out=len(began) - len(told),
         recoveries=recovery.plan_ways(
-            ended=ended,
-            reversible_by=[step.reversible_by for step in worked if step.reversible_by] if ended else [],
+            undone=undoing.tale if undoing.rows else "",
+            paths=undoing.paths,
+            in_words=ended and plan.request_id is not None,
             rights=rights,
         ),
     )
@@ -273,7 +280,12 @@ def _sentence(plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun]
     if plan.stage in _BEFORE:
         return "Nothing of it has run."
     done, waiting = kinds[StepStatus.COMPLETED], kinds["not_started"]
-    parts = [f"{named(done)} {'stays' if len(done) == 1 else 'stay'} done." if done else "No step was completed."]
+    undone = kinds["undone"]
+    done = [key for key in done if key not in undone]
+    nothing = "Nothing stays done." if undone else "No step was completed."
+    parts = [f"{named(done)} {'stays' if len(done) == 1 else 'stay'} done." if done else nothing]
+    if undone:
+        parts.append(f"{named(undone)} {'was' if len(undone) == 1 else 'were'} rolled back.")
     for step in begun[:3]:
         parts.append(_where(step))
     if began > 3:
@@ -285,7 +297,7 @@ def _sentence(plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun]
         parts.append(
             f"{named(waiting)} did not start." if plan.stage != Stage.EXECUTING else f"{named(waiting)} to come."
         )
-    if plan.stage == Stage.CANCELLED and (done or began):
+    if plan.stage == Stage.CANCELLED and (done or began) and not undone:
         parts.append("Nothing was undone.")
     return " ".join(parts)
 
