@@ -132,7 +132,7 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
     for attempt in rows.defer("routing", "input", "output").order_by("number"):
         attempts[attempt.step_id].append(attempt)
     begun = tuple(_begun(plan, step, attempts[step.pk], rights) for step in told)
-    stuck = [step.key for step in began if step.status in _STUCK]
+    stuck = [step.key for step in began if step.status in _STUCK and not _barred(plan, step)]
     recoverable = bool(stuck) and plan.stage in (Stage.FAILED, Stage.EXECUTING, Stage.PAUSED) and not plan.cancel_reason
     items = {step.key for step in began if step.kind == StepKind.ITEM}
     ended = plan.stage in (Stage.FAILED, Stage.CANCELLED)
@@ -213,7 +213,7 @@ def _begun(plan: Plan, step: Step, attempts: Sequence[Attempt], rights: Rights) 
             idempotent=step.idempotent,
             has_hosts=bool(step.playbook),
             hosts=states,
-            barred=_barred(plan),
+            barred=_barred(plan, step),
         )
         ways = recovery.ways_on(stopped, rights, no_retry=_paused(plan))
     return Begun(
@@ -247,8 +247,10 @@ def _checkpoint(attempt: Attempt, states: Mapping[str, HostState]) -> Checkpoint
     )
 
 
-def _barred(plan: Plan) -> str:
+def _barred(plan: Plan, step: Step) -> str:
     """Why nobody can go on with a step of this plan, if that is so."""
+    if plan.rollback_reason and step.kind != StepKind.ROLLBACK:
+        return "The plan was rolled back, so only what undoes its steps goes on."
     if plan.stage == Stage.CANCELLED:
         return "The plan was cancelled, and stays so."
     if plan.cancel_reason:
@@ -270,6 +272,8 @@ def _because(plan: Plan, stuck: Sequence[str], *, recoverable: bool) -> str:
         return "A cancelled plan stays cancelled; what is left can be asked for anew."
     if plan.stage == Stage.COMPLETED:
         return "The plan is completed; nothing is left to do."
+    if plan.stage == Stage.FAILED and plan.rollback_reason:
+        return "It was rolled back, so it does not go on; it can be asked for anew."
     if plan.stage in _BEFORE:
         return "Nothing of it has run."
     return "It is being cancelled." if plan.cancel_reason else "It goes on by itself."

@@ -34,8 +34,7 @@ class Undoing:
     def tale(self) -> str:
         """What would be undone in which order, and what stays, as sentences."""
         keys = self.keys
-        said = f"{named(keys)} {'are' if len(keys) > 1 else 'is'} undone{', the last step first' if len(keys) > 1 else ''}."
-        said = said[:1].upper() + said[1:]
+        said = f"It undoes {named(keys)}{', the last step first' if len(keys) > 1 else ''}."
         if self.stays:
             one = len(self.stays) == 1
             said += f" {named(self.stays)} {'stays' if one else 'stay'} done: {'it does' if one else 'they do'} not say how to undo it."

@@ -121,7 +121,7 @@ def test_each_way_on_is_pressed_in_turn_works_and_is_on_record(desk, demo):
     expect(head).to_contain_text("Cancelled")
     expect(head).to_contain_text("Nothing was undone.")
     expect(deciding.locator("#head")).to_contain_text("Cancelled")  # nobody loaded that page again
-    press(asking, "Undo what was done…", f"Write the plan that undoes plan {plan['number']}", says="First is undone.")
+    press(asking, "Undo what was done…", f"Write the plan that undoes plan {plan['number']}", says="It undoes first.")
     expect(asking.locator("#head")).to_contain_text(f"Undo plan {plan['number']}: Try each way on")
     expect(asking.locator("#head")).to_contain_text("Awaiting approval")
     expect(asking.locator("article.step")).to_contain_text("took it back")

@@ -56,7 +56,7 @@ def test_what_was_done_is_undone_by_a_plan_that_somebody_approves(done, who, app
     made = services.undo_plan(actor=who, plan_id=plan.pk, reason="it was the wrong host")
     assert (made.stage, made.goal) == ("pending_approval", f"Undo plan {plan.number}: Deploy it")
     assert made.summary == (
-        "Deploy and lock are undone, the last step first. find stays done: it does not say how to undo it."
+        "It undoes deploy and lock, the last step first. find stays done: it does not say how to undo it."
     )
     rows = Step.objects.filter(plan=made).order_by("index")
     assert [(row.key, row.input) for row in rows] == [
