@@ -43,7 +43,8 @@ def undo_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
             f"Plan {plan.number} has done nothing that says how it is undone, or is not at rest yet."
         )
     goal = f"Undo plan {plan.number}: {plan.goal}"
-    draft = replace(draft_of_program(actor, goal[:2000], _program(plan, undoing)), summary=undoing.tale)
+    draft = draft_of_program(actor, goal[:2000], _program(plan, undoing))
+    draft = replace(draft, summary=undoing.tale, risk_facts=(_fact(plan), *draft.risk_facts[1:]))
     with acting(actor, plan.trace_id), transaction.atomic():
         because = f"Undoes what plan {plan.number} did." + (f" {reason}" if reason else "")
         made = save_plan(draft, requester=actor.user, request=None, because=because)
@@ -57,6 +58,12 @@ def undo_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
             steps=undoing.keys,
         )
     return made
+
+
+def _fact(plan: Plan) -> Json:
+    """Where the plan comes from, in place of the program that wrote any other of this kind."""
+    text, detail = f"It was written from what plan {plan.number} did", "what else changed since then is not known"
+    return {"tone": "warn", "icon": "undo", "text": text, "detail": detail}
 
 
 def _program(plan: Plan, undoing: Undoing) -> list[Json]:

@@ -58,6 +58,8 @@ def test_what_was_done_is_undone_by_a_plan_that_somebody_approves(done, who, app
     assert made.summary == (
         "It undoes deploy and lock, the last step first. find stays done: it does not say how to undo it."
     )
+    facts = [fact["text"] for fact in made.revisions.get().risk_facts]
+    assert facts == [f"It was written from what plan {plan.number} did"]
     rows = Step.objects.filter(plan=made).order_by("index")
     assert [(row.key, row.input) for row in rows] == [
         ("undo-deploy", {"value": "remove deploy"}), ("undo-lock", {"value": "unlock find"}),
