@@ -9,7 +9,7 @@ class AgentsConfig(AppConfig):
     """Who can do the work."""
 
     name = "agents"
-    verbose_name = "Agents"
+    verbose_name = "Agents and playbooks"
 
     def ready(self) -> None:
         """Register where agents and playbooks lead when a record is about them."""

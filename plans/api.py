@@ -178,6 +178,17 @@ def retry_plan(request: HttpRequest, id: Path[str], body: schemas.RetryGiven = s
     return tell_plan(_plan(plan))
 
 
+@plans.post(
+    "/{id}/undo", response={201: schemas.PlanTold}, operation_id="undo_plan", summary="A plan that undoes what was done"
+)
+def undo_plan(
+    request: HttpRequest, id: Path[str], body: schemas.ReasonGiven = schemas.ReasonGiven()
+) -> Status[dict[str, Any]]:
+    """A new plan, which waits for approval like any other; the old one stays as it is."""
+    made = services.undo_plan(actor=caller(), plan_id=_to_decide(id), reason=body.reason)
+    return Status(201, tell_plan(_plan(made.pk)))
+
+
 @plans.get(
     "/{id}/partial-result",
     response=schemas.PartialResultTold,

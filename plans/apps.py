@@ -10,7 +10,7 @@ class PlansConfig(AppConfig):
     """What was asked, and how it went."""
 
     name = "plans"
-    verbose_name = "Plans"
+    verbose_name = "Requests and plans"
 
     def ready(self) -> None:
         """Register who may do what to plans and requests, and where the trail's subjects lead."""

@@ -231,25 +231,24 @@ def waiting_ways(key: str, number: int, rights: Rights, barred: str = "") -> tup
     )
 
 
-def plan_ways(*, ended: bool, reversible_by: Sequence[str], rights: Rights) -> tuple[Recovery, ...]:
-    """What is possible beside trying steps again: to undo what was done, and to ask anew."""
-    found = [
-        Recovery(
-            "undo",
-            f"Ask for what {path} does",
-            "The playbook names it to undo what was done. Asked for in words, it becomes a plan of its own.",
-            not rights.ask,
-            rights.ask,
-            path=path,
-        )
-        for path in dict.fromkeys(reversible_by)
-    ]
-    if ended:
+def plan_ways(*, undone: str, paths: Sequence[str], in_words: bool, rights: Rights) -> tuple[Recovery, ...]:
+    """What is possible beside trying steps again: to undo what was done, and to ask anew.
+
+    `undone` says what a plan that undoes this one would undo, `paths` with which playbooks; empty if nothing.
+    """
+    found = []
+    if undone:
+        no = rights.operate or rights.ask
+        effect = f"A new plan, which somebody approves before anything runs. {undone}"
+        path = paths[0] if len(paths) == 1 else ""
+        found.append(Recovery("undo", "Undo what was done", effect, not no, no, path=path))
+    if in_words:
         found.append(
             Recovery(
                 "ask_again",
-                "Ask again",
-                "The same words become a new plan; what is done already is found done, where the playbooks check for it.",
+                "Change it and ask again",
+                "The words come back for you to change, and become a new plan; what is done already is found done, where "
+                "the playbooks check for it.",
                 not rights.ask,
                 rights.ask,
             )

@@ -31,6 +31,7 @@ urlpatterns: list[URLPattern] = [
     path("plans/<number:number>/pause/", steering.pause, name="pause"),
     path("plans/<number:number>/resume/", steering.resume, name="resume"),
     path("plans/<number:number>/retry/", steering.retry, name="retry"),
+    path("plans/<number:number>/undo/", steering.undo, name="undo"),
     path("plans/<number:number>/steps/<str:key>/give-up/", steering.give_up, name="give_up_step"),
     path("plans/<number:number>/steps/<str:key>/skip/", steering.skip, name="skip_step"),
     path("plans/<number:number>/steps/<str:key>/retry/", runs.retry_step, name="retry_step"),

@@ -58,6 +58,7 @@ SCOPES: Final = {
         "pause_plan",
         "resume_plan",
         "retry_plan",
+        "undo_plan",
         "retry_step",
         "give_up_step",
         "chat",

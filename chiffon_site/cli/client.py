@@ -42,7 +42,8 @@ class Client:
 
     def __init__(self, server: str, token: str) -> None:
         self.server = server.rstrip("/")
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        self.authorization = {"Authorization": f"Bearer {token}"}
+        headers = {**self.authorization, "Accept": "application/json"}
         try:
             self._http = httpx.Client(base_url=f"{self.server}/api/v1", headers=headers, timeout=_PATIENCE)
         except (httpx.InvalidURL, UnicodeEncodeError, ValueError) as error:

@@ -5,22 +5,12 @@ import sys
 import time
 from typing import Any, Final
 
-from chiffon_site.cli.client import (
-    DONE,
-    NO_SERVER,
-    REFUSED,
-    Client,
-    ClientProblem,
-    add_common,
-    path_of,
-    run_with_client,
-)
+from chiffon_site.cli.client import DONE, REFUSED, Client, ClientProblem, add_common, path_of, run_with_client
+from chiffon_site.cli.live import happenings, passes
 from chiffon_site.cli.words import output_line, plain, print_json, stage
 
 ENDED: Final = frozenset({"completed", "failed", "cancelled", "rejected", "expired"})
-SOON, SELDOM = 0.25, 1.0  # seconds between two looks, while much and while little happens
 STILLNESS: Final = 30.0  # seconds without news after the end, while some end of a try was not shown
-PATIENCE: Final = 60.0  # seconds without a server
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,33 +26,30 @@ def run(args: argparse.Namespace) -> int:
 
 def _watch(client: Client, args: argparse.Namespace) -> int:
     plan = client.get(path_of("plans", args.plan))
-    path, cursor, wait, still_since = f"/plans/{plan['id']}", None, SOON, time.monotonic()
     seen = Seen(plan["stage"])
+    still_since = time.monotonic()
     if not args.json:
         print(f"Plan {plan['number']}, {stage(seen.stage)}: {plain(plan['goal'])}", flush=True)
-    while True:
-        page = _patient(client, f"{path}/events", after=cursor)
-        for event in page["items"]:
-            cursor = event["cursor"]
+    for event in happenings(client, plan["id"]):
+        if event is not None:
+            still_since = time.monotonic()
             seen.take(event)
             if args.json:
                 print_json(event)
             else:
                 _say(event)
-        cursor = page["next"] or cursor
-        if page["items"]:
-            wait, still_since = SOON, time.monotonic()
         elif seen.stage in ENDED:
-            plan = _patient(client, path)
+            try:
+                plan = client.get(f"/plans/{plan['id']}")
+            except ClientProblem as problem:
+                if not passes(problem):
+                    raise
+                continue  # who follows the plan meets the same trouble, and waits
             if seen.whole(plan):
                 break
             if time.monotonic() - still_since > STILLNESS:
                 print("chiffon: The plan has ended; the last of what happened is not to be had.", file=sys.stderr)
                 break
-            wait = SOON
-        if not page["next"]:
-            time.sleep(wait)
-            wait = min(SELDOM, wait * 1.2)
     if not args.json:
         print(f"Plan {plan['number']} is {stage(plan['stage'])}.")
     return DONE if plan["stage"] == "completed" else REFUSED
@@ -86,23 +73,6 @@ class Seen:
         """Whether the plan is at rest, its last stage was shown, and so was the end of every try that began."""
         began = {try_["id"] for step in plan["steps"] for try_ in step["attempts"] if try_["started_at"]}
         return plan["stage"] == self.stage and self.stage in ENDED and began <= self._ended
-
-
-def _patient(client: Client, path: str, **query: Any) -> Any:
-    """The answer, also if the server is away for a while: readers resume from their cursor."""
-    until = time.monotonic() + PATIENCE
-    said = False
-    while True:
-        try:
-            return client.get(path, **query)
-        except ClientProblem as problem:
-            again = problem.code == NO_SERVER or problem.problem.get("status") in {429, 500, 503}
-            if not again or time.monotonic() > until:
-                raise
-            if not said:
-                print(f"chiffon: {problem} Trying again.", file=sys.stderr)
-                said = True
-            time.sleep(SELDOM)
 
 
 def _say(event: dict[str, Any]) -> None:

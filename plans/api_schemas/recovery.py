@@ -29,7 +29,7 @@ class RecoveryTold(Told):
     allowed: bool
     why_not: str
     hosts: list[str] = Field(description="For resume: the hosts that are left to do.")
-    path: str = Field(description="For undo: the playbook that undoes what was done.")
+    path: str = Field(description="For undo: the playbook that undoes what was done, if it is one alone.")
 
 
 class HostReachedTold(Told):

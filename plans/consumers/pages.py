@@ -39,7 +39,7 @@ FURTHEST_BEHIND: Final = 2_000  # lines; a page that is further behind is told t
 RENDER_SECONDS: Final = 0.25  # at most four renderings a second
 PROGRESS_SECONDS: Final = 1.0  # how often lines alone are a reason to render how far a step is
 LINES_SECONDS: Final = 0.1
-RUN_PARTIALS: Final = ("head", "callout", "steps", "budget", "state", "time", "events", "result")
+RUN_PARTIALS: Final = ("head", "callout", "graph", "steps", "budget", "state", "time", "events", "result", "why")
 INBOX_PARTIALS: Final = ("head", "tabs", "queue")
 
 

@@ -263,6 +263,8 @@ def _how_completed(counts: dict[str, list[str]]) -> str:
     done = len(counts.get(StepStatus.COMPLETED, []))
     total = sum(map(len, counts.values()))
     parts = [f"All {total} steps are done" if done == total else f"{done} of {total} steps are done"]
+    if done == total == 1:
+        parts = ["Its step is done"]
     for status, words in ((StepStatus.SKIPPED, "skipped"), (StepStatus.FAILED, "failed and was not needed")):
         if keys := counts.get(status, []):
             parts.append(f"{', '.join(keys[:5])} {'was ' if words == 'skipped' else ''}{words}")
@@ -278,7 +280,7 @@ def _why_failed(unknown: list[str], failed: list[str], counts: dict[str, list[st
     if waiting := counts.get(StepStatus.WAITING, []):
         parts.append(f"{', '.join(waiting[:5])} did not start")
     if done := counts.get(StepStatus.COMPLETED, []):
-        parts.append(f"{', '.join(done[:5])} stays done")
+        parts.append(f"{', '.join(done[:5])} {'stays' if len(done) == 1 else 'stay'} done")
     sentence = "; ".join(parts)
     return sentence[0].upper() + sentence[1:] + "."
 

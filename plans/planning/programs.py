@@ -71,7 +71,7 @@ def draft_from_program(
     repository = reader.repository
     return PlanDraft(
         goal=goal.strip(),
-        summary=f"{len(drafts)} steps written by a program.",
+        summary=f"{len(drafts)} step{'' if len(drafts) == 1 else 's'} written by a program.",
         steps=tuple(drafts),
         max_parallel=max_parallel,
         budget=completed(budget or {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,13 +37,21 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class StuckRun:
+    """A run that needs a decision: its first stuck step, and how many more there are."""
+
+    step: Step
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
 class InboxPage:
     """The inbox of one person, under one of its tabs."""
 
     tab: str
     rows: list[Row]
     questions: list[Request]
-    stuck: list[Step]
+    stuck: list[StuckRun]
     decided: list[Approval]
     counts: dict[str, int]
     needed: int
@@ -127,13 +136,21 @@ def inbox_page(actor: Actor, tab: str = "me", glance: int | None = None) -> Inbo
         tab=tab,
         rows=rows,
         questions=questions if tab == "me" else [],
-        stuck=list(stuck[:SHOWN]) if tab == "runs" else [],
+        stuck=_by_run(stuck) if tab == "runs" else [],
         decided=list(decided.order_by("-at")[:SHOWN]) if tab == "decided" else [],
         counts=counts,
         needed=policy.approvals_needed if policy else 1,
         glance=chosen,
         glance_facts=list(chosen.revision.risk_facts) if chosen else [],
     )
+
+
+def _by_run(stuck: QuerySet[Step]) -> list[StuckRun]:
+    """The runs that these steps belong to, each with its first stuck step."""
+    first = {step.plan_id: step for step in reversed(stuck[: SHOWN * 4])}
+    counts = Counter(stuck.order_by().values_list("plan_id", flat=True))
+    runs = [StuckRun(step, counts[plan_id] - 1) for plan_id, step in first.items()]
+    return sorted(runs, key=lambda run: -run.step.plan.number)[:SHOWN]
 
 
 def _rows(revisions: list[Revision]) -> list[Row]:

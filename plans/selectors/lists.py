@@ -15,6 +15,7 @@ from plans.models import Plan, Request, Revision, Step
 from plans.permissions import visible_plans, visible_requests
 
 PAGE = 25
+_MAY_GO_ON = (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,23 +96,28 @@ def _rows(plans: list[Plan]) -> list[PlanRow]:
     risks = dict(Revision.objects.filter(**current).values_list("plan_id", "risk"))
     counted: dict[Any, dict[str, int]] = {}
     found = (
-        Step.objects.filter(plan__in=plans, revision__number=F("plan__revision_number"), kind=StepKind.STEP)
+        Step.objects.filter(plan__in=plans, revision__number=F("plan__revision_number"))
+        .exclude(kind=StepKind.ITEM)
         .order_by()
-        .values_list("plan_id", "status")
+        .values_list("plan_id", "kind", "status")
         .annotate(n=Count("pk"))
     )
-    for plan_id, status, n in found:
-        counted.setdefault(plan_id, {})[status] = n
+    undoing: dict[Any, dict[str, int]] = {}
+    for plan_id, kind, status, n in found:
+        (counted if kind == StepKind.STEP else undoing).setdefault(plan_id, {})[status] = n
     rows = []
     for plan in plans:
         by_status = counted.get(plan.pk, {})
+        asks = undoing.get(plan.pk, {}) if plan.rollback_reason else by_status  # what can go on
         rows.append(
             PlanRow(
                 plan=plan,
                 risk=risks.get(plan.pk, ""),
                 steps=sum(by_status.values()),
                 done=by_status.get(StepStatus.COMPLETED, 0),
-                stuck=by_status.get(StepStatus.FAILED, 0) + by_status.get(StepStatus.UNKNOWN, 0),
+                stuck=asks.get(StepStatus.FAILED, 0) + asks.get(StepStatus.UNKNOWN, 0)
+                if plan.stage in _MAY_GO_ON
+                else 0,
             )
         )
     return rows

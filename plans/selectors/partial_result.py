@@ -15,9 +15,10 @@ from django.utils import timezone
 from audit.authority import Action, may
 from audit.context import Actor
 from plans import recovery
-from plans.enums import AttemptStatus, Stage, StepStatus
+from plans.enums import AttemptStatus, Stage, StepKind, StepStatus
 from plans.models import Attempt, Plan, Step
 from plans.recovery import HostState, Recovery, Rights, Stopped, Tried, Trouble, named
+from plans.selectors.undoing import AT_REST, Undoing, what_undoes
 
 MOST_TOLD = 50  # steps that began and did not complete, in full
 _STUCK = (StepStatus.FAILED, StepStatus.UNKNOWN)
@@ -107,18 +108,22 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
         Step.objects.filter(plan=plan, revision__number=plan.revision_number)
         .order_by("index")
         .only(
-            "key", "name", "status", "idempotent", "playbook", "hosts", "retry", "error", "reversible_by", "started_at"
+            "key", "name", "status", "idempotent", "playbook", "hosts", "retry", "error", "reversible_by", "started_at",
+            "kind", "parent",
         )
-    )
+    )  # fmt: skip
     kinds: dict[str, list[str]] = defaultdict(list)
     began = []
     for step in facts:
-        if step.status in (StepStatus.COMPLETED, StepStatus.SKIPPED):
-            kinds[step.status].append(step.key)
-        elif step.started_at or step.status in _STUCK:
+        if step.status not in (StepStatus.COMPLETED, StepStatus.SKIPPED) and (step.started_at or step.status in _STUCK):
             began.append(step)
-        else:
-            kinds["not_started"].append(step.key)
+        elif step.kind == StepKind.STEP:  # items are told by their step, and what undoes steps only if it begins
+            kinds[step.status if step.status in (StepStatus.COMPLETED, StepStatus.SKIPPED) else "not_started"].append(
+                step.key
+            )
+    by_id = {step.pk: step.key for step in facts}
+    undoing_rows = [step for step in facts if step.kind == StepKind.ROLLBACK and step.status == StepStatus.COMPLETED]
+    kinds["undone"] = [by_id[step.parent_id] for step in undoing_rows if step.parent_id]
     began.sort(key=lambda step: _ATTENTION.index(step.status) if step.status in _ATTENTION else len(_ATTENTION))
     told = began[:MOST_TOLD]
     rights = _rights(plan, actor)
@@ -127,15 +132,16 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
     for attempt in rows.defer("routing", "input", "output").order_by("number"):
         attempts[attempt.step_id].append(attempt)
     begun = tuple(_begun(plan, step, attempts[step.pk], rights) for step in told)
-    stuck = [step.key for step in began if step.status in _STUCK]
+    stuck = [step.key for step in began if step.status in _STUCK and not _barred(plan, step)]
     recoverable = bool(stuck) and plan.stage in (Stage.FAILED, Stage.EXECUTING, Stage.PAUSED) and not plan.cancel_reason
+    items = {step.key for step in began if step.kind == StepKind.ITEM}
     ended = plan.stage in (Stage.FAILED, Stage.CANCELLED)
-    worked = [step for step in facts if step.status == StepStatus.COMPLETED or step in began]
+    undoing = what_undoes(facts) if plan.stage in AT_REST else Undoing()
     return PartialResult(
         plan_id=plan.pk,
         number=plan.number,
         stage=Stage(plan.stage),
-        sentence=_sentence(plan, kinds, begun, len(began)),
+        sentence=_sentence(plan, kinds, [step for step in begun if step.key not in items], len(began) - len(items)),
         recoverable=recoverable,
         because=_because(plan, stuck, recoverable=recoverable),
         completed=tuple(kinds[StepStatus.COMPLETED]),
@@ -144,8 +150,9 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
         begun=begun,
         begun_left_out=len(began) - len(told),
         recoveries=recovery.plan_ways(
-            ended=ended,
-            reversible_by=[step.reversible_by for step in worked if step.reversible_by] if ended else [],
+            undone=undoing.tale if undoing.rows else "",
+            paths=undoing.paths,
+            in_words=ended and plan.request_id is not None,
             rights=rights,
         ),
     )
@@ -206,7 +213,7 @@ def _begun(plan: Plan, step: Step, attempts: Sequence[Attempt], rights: Rights) 
             idempotent=step.idempotent,
             has_hosts=bool(step.playbook),
             hosts=states,
-            barred=_barred(plan),
+            barred=_barred(plan, step),
         )
         ways = recovery.ways_on(stopped, rights, no_retry=_paused(plan))
     return Begun(
@@ -240,8 +247,10 @@ def _checkpoint(attempt: Attempt, states: Mapping[str, HostState]) -> Checkpoint
     )
 
 
-def _barred(plan: Plan) -> str:
+def _barred(plan: Plan, step: Step) -> str:
     """Why nobody can go on with a step of this plan, if that is so."""
+    if plan.rollback_reason and step.kind != StepKind.ROLLBACK:
+        return "The plan was rolled back, so only what undoes its steps goes on."
     if plan.stage == Stage.CANCELLED:
         return "The plan was cancelled, and stays so."
     if plan.cancel_reason:
@@ -263,6 +272,8 @@ def _because(plan: Plan, stuck: Sequence[str], *, recoverable: bool) -> str:
         return "A cancelled plan stays cancelled; what is left can be asked for anew."
     if plan.stage == Stage.COMPLETED:
         return "The plan is completed; nothing is left to do."
+    if plan.stage == Stage.FAILED and plan.rollback_reason:
+        return "It was rolled back, so it does not go on; it can be asked for anew."
     if plan.stage in _BEFORE:
         return "Nothing of it has run."
     return "It is being cancelled." if plan.cancel_reason else "It goes on by itself."
@@ -273,7 +284,12 @@ def _sentence(plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun]
     if plan.stage in _BEFORE:
         return "Nothing of it has run."
     done, waiting = kinds[StepStatus.COMPLETED], kinds["not_started"]
-    parts = [f"{named(done)} {'stays' if len(done) == 1 else 'stay'} done." if done else "No step was completed."]
+    undone = kinds["undone"]
+    done = [key for key in done if key not in undone]
+    nothing = "Nothing stays done." if undone else "No step was completed."
+    parts = [f"{named(done)} {'stays' if len(done) == 1 else 'stay'} done." if done else nothing]
+    if undone:
+        parts.append(f"{named(undone)} {'was' if len(undone) == 1 else 'were'} rolled back.")
     for step in begun[:3]:
         parts.append(_where(step))
     if began > 3:
@@ -285,7 +301,7 @@ def _sentence(plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun]
         parts.append(
             f"{named(waiting)} did not start." if plan.stage != Stage.EXECUTING else f"{named(waiting)} to come."
         )
-    if plan.stage == Stage.CANCELLED and (done or began):
+    if plan.stage == Stage.CANCELLED and (done or began) and not undone:
         parts.append("Nothing was undone.")
     return " ".join(parts)
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from audit.authority import Action, may
 from audit.context import Actor
-from plans.enums import Stage, StepKind, StepStatus
+from plans.enums import OnFailure, Stage, StepKind, StepStatus
 from plans.graph import Drawing
 from plans.models import Attempt, Event, Plan, Revision, StateEntry, Step
 from plans.selectors.budget import BudgetView, budget_view
@@ -22,6 +22,7 @@ from plans.selectors.partial_result import Begun, PartialResult, has_partial_res
 from plans.selectors.plan_page import current_revision, seen_behind
 from plans.selectors.state import state_shown
 from plans.selectors.steps import graph_of, what_runs
+from plans.selectors.undoing import undoing_of
 
 STEPS_SHOWN = 40
 BARS_SHOWN = 24
@@ -97,6 +98,7 @@ class RunPage:
     attempts: tuple[Attempt, ...] = ()
     window: OutputWindow | None = None
     partial: PartialResult | None = None
+    may_undo: bool = False
 
     @property
     def waiting(self) -> list[Begun]:
@@ -125,7 +127,7 @@ class RunPage:
 
     @property
     def can(self) -> frozenset[str]:
-        """What this reader can do to the plan now: cancel, pause, resume, skip, try all that is stuck again."""
+        """What this reader can do to the plan now: cancel, pause, resume, skip, undo, try all that is stuck again."""
         stage = self.plan.stage
         found = set()
         if self.may_retry and not self.plan.cancel_reason:
@@ -134,6 +136,8 @@ class RunPage:
             found |= {"pause"} if stage == Stage.EXECUTING else {"resume"} if stage == Stage.PAUSED else set()
         if self.may_decide and stage in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED) and not self.plan.cancel_reason:
             found.add("skip")
+        if self.may_undo:
+            found.add("undo")
         return frozenset(found)
 
     @property
@@ -205,25 +209,38 @@ def run_page(
         attempts=attempts,
         window=window,
         partial=partial,
+        may_undo=plan.stage == Stage.COMPLETED and _may_undo(plan, actor),
     )
 
 
+def _may_undo(plan: Plan, actor: Actor) -> bool:
+    """Whether this reader may have a completed plan undone; one that stopped offers it among the other ways to go on."""
+    allowed = may(actor, Action.OPERATE_PLAN, plan) and may(actor, Action.ASK)
+    return bool(allowed) and bool(undoing_of(plan).rows)
+
+
 def _most_telling(facts: list[dict[str, Any]], partial: PartialResult | None) -> str:
+    # A step that works on a list says nothing itself, its items do; one that the plan could do without is not the trouble.
+    listed = {row["key"].rpartition(".")[0] for row in facts if row["kind"] == StepKind.ITEM}
+    speaks = [row for row in facts if row["key"] not in listed]
+    speaks.sort(key=lambda row: row["on_failure"] == OnFailure.CONTINUE)
     for wanted in (*_STUCK, StepStatus.RUNNING, StepStatus.READY):
-        found = next((row["key"] for row in facts if row["status"] == wanted), None)
+        found = next((row["key"] for row in speaks if row["status"] == wanted), None)
         if found:
             return str(found)
     if partial and partial.begun:  # it was stopped, or waits for its next try
         return partial.begun[0].key
-    done = [row["key"] for row in facts if row["status"] == StepStatus.COMPLETED]
+    done = [row["key"] for row in speaks if row["status"] == StepStatus.COMPLETED]
     return str(done[-1]) if done else str(facts[0]["key"]) if facts else ""
 
 
 def _shown(revision: Revision, facts: list[dict[str, Any]], key: str) -> list[RunStep]:
-    """All steps in order; of a large plan the chosen one first, then those that want eyes, then the first others."""
+    """All steps in order; of a large plan those that want eyes first, then the first others and the chosen one in order."""
     wanted = facts
     if len(facts) > STEPS_SHOWN:
+        place = {row["id"]: number for number, row in enumerate(facts)}
         wanted = sorted(facts, key=lambda row: (row["key"] != key, _ATTENTION.get(row["status"], 4)))[:STEPS_SHOWN]
+        wanted.sort(key=lambda row: (_ATTENTION.get(row["status"], 4), place[row["id"]]))
     ids = [row["id"] for row in wanted]
     steps = Step.objects.defer("input", "origins", "proof", "preview", "span").in_bulk(ids)
     latest: dict[UUID, Attempt] = {}
@@ -247,6 +264,11 @@ def _latest_events(plan_id: UUID) -> list[Event]:
     return [event for row in rows for event in reversed(row.unfolded())][:EVENTS_READ]
 
 
+def _called(step: Step) -> str:
+    """A step's name where there is little room."""
+    return f"undo {step.parent_key}" if step.kind == StepKind.ROLLBACK else step.key
+
+
 def _time(plan: Plan) -> tuple[list[Bar], float | None, tuple[datetime, datetime] | None]:
     """The last attempts on one time axis, where now is on it, and its two ends."""
     ran = list(
@@ -266,7 +288,7 @@ def _time(plan: Plan) -> tuple[list[Bar], float | None, tuple[datetime, datetime
         seconds = ((one.finished_at or now) - one.started_at).total_seconds()
         bars.append(
             Bar(
-                label=f"{one.step.key} {one.number}" if one.number > 1 else one.step.key,
+                label=_called(one.step) + (f" {one.number}" if one.number > 1 else ""),
                 x=round((one.started_at - begin).total_seconds() / whole * 300, 1),
                 width=round(max(seconds / whole * 300, 2), 1),
                 tone=one,

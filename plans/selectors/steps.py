@@ -36,6 +36,11 @@ class StepView:
     undone_by: str = ""
 
     @property
+    def title(self) -> str:
+        """What the step is called: by its key if it has no better name than its tool."""
+        return self.step.key if self.step.name in ("", self.step.tool) else self.step.name
+
+    @property
     def what(self) -> str:
         """What the step runs: a playbook's path, or a tool."""
         return what_runs(self.step.playbook, self.step.tool)
@@ -116,7 +121,7 @@ def undoing(facts: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 _FACTS = (
     "id", "key", "index", "name", "status", "playbook", "tool", "hosts", "reversible_by", "span", "risk", "kind",
-    "for_each", "items", "fallback", "when",
+    "for_each", "items", "fallback", "when", "on_failure",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from plans.services.control import cancel_plan, pause_plan, resume_plan, skip_st
 from plans.services.deciding import approve_plan, reject_plan
 from plans.services.policy import change_policy
 from plans.services.running import give_up_step, retry_plan, retry_step
+from plans.services.undoing import undo_plan
 
 __all__ = [
     "answer_request",
@@ -25,4 +26,5 @@ __all__ = [
     "retry_step",
     "skip_step",
     "submit_request",
+    "undo_plan",
 ]

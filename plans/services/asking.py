@@ -25,6 +25,7 @@ from plans.errors import BadText, Conflict, InvalidPlan, NotFound
 from plans.intake import conversation
 from plans.intake.decomposer import RequestDecomposer, UnusableText, check_text
 from plans.models import Attempt, Plan, Request, Session
+from plans.planning.drafts import PlanDraft
 from plans.planning.planner import History, WorkPlanner
 from plans.planning.programs import draft_from_program
 from plans.planning.saving import save_plan
@@ -198,6 +199,19 @@ def create_plan(
     max_parallel: int | None = None,
 ) -> Plan:
     """A plan written by a program, digested and waiting for approval. Raises InvalidPlan and NotAllowed."""
+    draft = draft_of_program(actor, goal, steps, budget, max_parallel)
+    with acting(actor), transaction.atomic():
+        return save_plan(draft, requester=actor.user, request=None, because="Written by a program.")
+
+
+def draft_of_program(
+    actor: Actor,
+    goal: str,
+    steps: Sequence[Any],
+    budget: Mapping[str, Any] | None = None,
+    max_parallel: int | None = None,
+) -> PlanDraft:
+    """The valid draft of a plan in a program's words. Raises NotAllowed, and InvalidPlan, which is on record then."""
     check(actor, Action.ASK)
     try:
         draft = draft_from_program(goal, steps, budget, max_parallel)
@@ -208,5 +222,4 @@ def create_plan(
             subject = ("person", actor.name)
             trail.record("plan.refused", subject=subject, reason=error.sentence, errors=error.errors[:20])
         raise
-    with acting(actor), transaction.atomic():
-        return save_plan(draft, requester=actor.user, request=None, because="Written by a program.")
+    return draft

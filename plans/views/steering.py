@@ -10,13 +10,14 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from audit.authority import Action
+from audit.authority import Action, check
 from audit.errors import NotAllowed
 from plans import services
 from plans.enums import StepStatus
 from plans.errors import NotFound, PlansError
 from plans.forms import ReasonForm
 from plans.models import Plan, Step
+from plans.selectors.undoing import undoing_of
 from plans.views.common import actor_of, find_plan, page
 
 
@@ -33,6 +34,7 @@ class Verb:
     needs_reason: bool
     danger: bool = False
     action: Action = Action.OPERATE_PLAN
+    asks: bool = False  # it makes a plan, so it takes the right to ask for work as well
 
 
 CANCEL: Final = Verb(
@@ -73,6 +75,17 @@ RETRY: Final = Verb(
     "retry",
     services.retry_plan,
     needs_reason=False,
+)
+UNDO: Final = Verb(
+    "Undo {what}?",
+    "A new plan is written, with the values that are known now. It waits for approval like any other, and nothing runs "
+    "before that.",
+    "Write the plan that undoes {what}",
+    "Nothing is undone yet: this is the plan that undoes {what}, once it is approved.",
+    "undo",
+    services.undo_plan,
+    needs_reason=False,
+    asks=True,
 )
 GIVE_UP: Final = Verb(
     "Give up on {what}?",
@@ -118,6 +131,11 @@ def retry(request: HttpRequest, number: int) -> HttpResponse:
     return _steer(request, number, RETRY)
 
 
+def undo(request: HttpRequest, number: int) -> HttpResponse:
+    """Write the plan that undoes this one."""
+    return _steer(request, number, UNDO)
+
+
 def give_up(request: HttpRequest, number: int, key: str) -> HttpResponse:
     """Do not wait for a step's next try."""
     return _steer(request, number, GIVE_UP, key)
@@ -131,6 +149,8 @@ def skip(request: HttpRequest, number: int, key: str) -> HttpResponse:
 def _steer(request: HttpRequest, number: int, verb: Verb, key: str = "") -> HttpResponse:
     actor = actor_of(request)
     plan = find_plan(actor, number, verb.action)
+    if verb.asks:
+        check(actor, Action.ASK)
     step = None
     if key:
         step = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number, key=key[:64]).first()
@@ -142,13 +162,15 @@ def _steer(request: HttpRequest, number: int, verb: Verb, key: str = "") -> Http
     if request.method == "POST" and form.is_valid():
         target: dict[str, Any] = {"plan_id": plan.pk, **({"key": key} if key else {})}
         try:
-            verb.call(actor=actor, reason=form.cleaned_data["reason"], **target)
+            came_of_it = verb.call(actor=actor, reason=form.cleaned_data["reason"], **target)
         except (PlansError, NotAllowed) as error:
             status = error.status if isinstance(error, PlansError) else 403
             refusal = {"sentence": error.sentence, "code": error.code, "status": status}
         else:
             said = verb.done.format(what=what)
             messages.success(request, said[0].upper() + said[1:])
+            if came_of_it.pk != plan.pk:
+                return redirect("plans:plan", came_of_it.number)
             return redirect("plans:run", number)
     elif request.method == "POST":
         status = 400
@@ -162,5 +184,6 @@ def _steer(request: HttpRequest, number: int, verb: Verb, key: str = "") -> Http
         "title": verb.title.format(what=what),
         "button": verb.button.format(what=what),
         "running": list(running[:5]),
+        "undoing": undoing_of(plan) if verb is UNDO else None,
     }
     return page(request, "plans/steer.html", "plans", context, status=status)

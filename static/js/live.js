@@ -87,6 +87,27 @@
     if (target.querySelector("input:focus, textarea:focus, select:focus, :popover-open")) event.detail.shouldSwap = false;
   });
 
+  // A graph that is wider than the page follows the work, until its reader moves it.
+  let held = null;
+  const bringWorkIntoSight = () => {
+    const graph = document.querySelector(".graph");
+    if (!graph || graph.scrollWidth <= graph.clientWidth) return;
+    if (held !== null) { graph.scrollLeft = held; return; }
+    const node = graph.querySelector(".node[data-tone='run']") || graph.querySelector(".node[data-tone='bad'], .node[data-tone='warn']");
+    if (node) graph.scrollLeft += node.getBoundingClientRect().left - graph.getBoundingClientRect().left - graph.clientWidth / 3;
+  };
+  for (const kind of ["wheel", "pointerdown", "keydown", "focusin"]) {
+    document.addEventListener(kind, (event) => {
+      const graph = event.target.closest?.(".graph");
+      if (graph) held = graph.scrollLeft;
+    }, { passive: true });
+  }
+  document.addEventListener("scroll", (event) => {
+    if (held !== null && event.target.classList?.contains("graph")) held = event.target.scrollLeft;
+  }, { passive: true, capture: true });
+  document.addEventListener("htmx:oobAfterSwap", (event) => { if (event.detail.target?.id === "graph") bringWorkIntoSight(); });
+  bringWorkIntoSight();
+
   const loadOutput = async (socket) => {
     await htmx.ajax("GET", location.pathname + location.search, { target: "#output", select: "#output", swap: "outerHTML" });
     document.dispatchEvent(new Event("chiffon:log"));

@@ -37,6 +37,7 @@ MATRIX = {
     "pause_plan": (STEERS, "requests:write"),
     "resume_plan": (STEERS, "requests:write"),
     "retry_plan": (STEERS, "requests:write"),
+    "undo_plan": (frozenset({R.ADMINISTRATOR}), "requests:write"),  # of somebody else's plan; it takes the right to ask
     "skip_step": (DECIDES, "plans:approve"),
     "give_up_step": (STEERS, "requests:write"),
     "get_partial_result": (SEES_ALL, "plans:read"),

@@ -47,6 +47,20 @@ def pages(demo, chromium):
     behind = demo.approved(demo.written({**sleep, "key": "nap"}, goal="Take a while afterwards"))
     no_luck = {"tool": "diagnostic.fail", "input": {"target": "boreas", "times": 9}, "retry": {"strategy": "none"}}
     demo.ended(demo.approved(demo.written(*({**no_luck, "key": f"f{n}"} for n in range(5)), goal="Open a breaker")))
+    costly = {"tool": "diagnostic.spend", "input": {"cost": 3}}
+    spends = ({**costly, "key": "a"}, {**costly, "key": "b", "depends_on": ["a"]})
+    spent = demo.ended(
+        demo.approved(demo.requester.post("/plans", goal="Spend it", steps=spends, budget={"cost_ceiling": 4}))
+    )
+    keep = {
+        "key": "keep",
+        "tool": "state.remember",
+        "input": {"scope": "execution", "key": "k", "value": ["v" * 90] * 9},
+    }
+    undoable = {**echo, "rollback": {"tool": "diagnostic.noop"}}
+    torn = {**fail, "depends_on": ["say"], "on_failure": "rollback"}
+    undone = demo.ended(demo.approved(demo.written(keep, undoable, torn, goal="Take it back")))
+    undoes = demo.ended(demo.approved(demo.written(undoable, goal="Say it, with a way back")))
     completed = demo.ended(demo.approved(demo.written(echo, goal="Say it")))
     task = completed["steps"][0]["task_id"]
     demo.until(lambda: demo.auditor.get(f"/audit/tasks/{task}").get("commit"))
@@ -82,6 +96,10 @@ def pages(demo, chromium):
         "plan, behind another": ("approver", f"/plans/{behind['number']}/"),
         "run, behind another": ("approver", f"/plans/{behind['number']}/run/"),
         "run, completed": ("requester", f"/plans/{completed['number']}/run/"),
+        "run, over budget": ("requester", f"/plans/{spent['number']}/run/"),
+        "plan, over budget": ("requester", f"/plans/{spent['number']}/"),
+        "run, rolled back, with state": ("requester", f"/plans/{undone['number']}/run/"),
+        "undo": ("requester", f"/plans/{undoes['number']}/undo/"),
         "agents": ("admin", "/agents/"),
         "agent": ("admin", "/agents/forge-01/"),
         "tools": ("admin", "/tools/"),

@@ -8,10 +8,12 @@ import pytest
 from django.db import transaction
 
 from audit.authority import Role
+from chiffon_site.accounts.models import ApiToken
 from plans import lifecycle
 from plans.enums import Stage
 from plans.models import Plan
 from tests import factories
+from tests.cli.cut import Way
 from tests.live import stories
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.integration]
@@ -140,6 +142,41 @@ class TestWatch:
         assert len(set(cursors)) == len(cursors)
         stages = [event["data"]["now"] for event in events if event["type"] == "stage_changed"]
         assert stages[-1] == "completed"
+
+    def test_a_connection_that_is_cut_loses_nothing_and_repeats_nothing(self, chiffon, web, requester, plan, approver):
+        factories.approve(plan, approver)
+        lines = [f"line {n}" for n in range(1, 301)]
+        way = Way(int(web.rpartition(":")[2]))
+        asks = chiffon(factories.make_token(requester), CHIFFON_SERVER=way.address)
+        cuts = 0
+        with asks.running("watch", str(plan.number), "--json") as process:
+            attempt = stories.attempt_of(plan.steps.get())
+            stories.start(plan, attempt)
+            for start in range(0, 300, 100):
+                stories.say(attempt, lines[start : start + 100])
+                time.sleep(1)
+                cuts += way.cut() > 0
+            stories.finish(plan, attempt, lines)
+            move(plan, Stage.COMPLETED)
+            out, err = process.communicate(timeout=30)
+        way.close()
+        assert cuts >= 2 and process.returncode == 0, err
+        assert "Trying again" in err
+        events = [json.loads(line) for line in out.splitlines()]
+        assert [event["data"]["seq"] for event in events if event["type"] == "output"] == list(range(1, 301))
+        assert len({event["cursor"] for event in events}) == len(events)
+
+    def test_a_token_that_is_over_ends_it_after_a_cut(self, chiffon, web, requester, plan):
+        way = Way(int(web.rpartition(":")[2]))
+        asks = chiffon(factories.make_token(requester), CHIFFON_SERVER=way.address)
+        with asks.running("watch", str(plan.number)) as process:
+            assert process.stdout.readline().startswith(f"Plan {plan.number}")
+            time.sleep(1)
+            ApiToken.objects.update(expires_at="2020-01-01T00:00:00Z")
+            way.cut()
+            _, err = process.communicate(timeout=30)
+        way.close()
+        assert process.returncode == 1 and "token" in err
 
     def test_a_plan_that_ends_otherwise_ends_in_1(self, asks, decides, plan):
         decides("reject", str(plan.number), "--reason", "no")

@@ -150,6 +150,29 @@ def test_several_stuck_steps_go_on_together(browse, requester, make, engine):
     assert client.post(url("retry", plan), {}).status_code == 409
 
 
+def test_the_inbox_has_one_row_for_each_run_that_needs_a_decision(browse, requester, make):
+    plan = make(broken("a"), broken("b"), broken("c"))
+    page = browse(requester).get(reverse("plans:inbox"), {"tab": "runs"}).text
+    assert page.count(f"plan {plan.number}</span>") == 1
+    assert "a and 2 more in" in page
+
+
+def test_what_is_done_is_undone_from_the_page_by_a_new_plan(browse, requester, make):
+    plan = make(step("a", rollback={"tool": "diagnostic.noop"}))
+    client = browse(requester)
+    assert url("undo", plan) in client.get(url("run", plan)).text
+    assert "It undoes a." in client.get(url("undo", plan)).text
+    answer = client.post(url("undo", plan), {"reason": "no longer needed"})
+    made = Plan.objects.latest("number")
+    assert answer.url == reverse("plans:plan", args=[made.number]) and made.pk != plan.pk
+    assert "Nothing is undone yet" in client.get(answer.url).text
+    bare = make(step("b"))
+    assert url("undo", bare) not in client.get(url("run", bare)).text
+    assert "There is nothing to undo" in client.get(url("undo", bare)).text
+    refused = client.post(url("undo", bare), {"reason": "as typed"})
+    assert refused.status_code == 409
+
+
 def test_a_cancelled_plan_says_what_was_kept_before_who_cancelled_it(browse, requester, make, approver):
     plan = make(step("a"), flaky().copy() | {"key": "b", "depends_on": ["a"]})
     services.cancel_plan(actor=Actor.person(approver), plan_id=plan.pk, reason="not today")

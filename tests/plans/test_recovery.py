@@ -153,6 +153,8 @@ def test_an_unknown_outcome_warns_unless_twice_is_harmless():
     assert "look at what it left" not in ways_on(Stopped("a", 2, unknown=True, idempotent=True), Rights())[0].effect
 
 
-def test_what_undoes_is_named_once():
-    ways = plan_ways(ended=True, reversible_by=["x.yml", "x.yml"], rights=Rights(ask="No."))
+def test_beside_trying_again_one_can_undo_and_ask_anew():
+    ways = plan_ways(undone="A is undone.", paths=["x.yml"], in_words=True, rights=Rights(ask="No."))
     assert [(way.kind, way.path, way.allowed) for way in ways] == [("undo", "x.yml", False), ("ask_again", "", False)]
+    assert "A is undone." in ways[0].effect and "approves before anything runs" in ways[0].effect
+    assert plan_ways(undone="", paths=[], in_words=False, rights=Rights()) == ()

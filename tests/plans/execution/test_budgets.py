@@ -71,7 +71,7 @@ def test_the_call_that_would_pass_the_ceiling_is_not_made(budgeted, engine):
     said = "The budget's 2 calls are spent; the call was not made."
     assert stopped.error == Step.objects.get(plan=plan, key="s3").error
     assert stopped.error.startswith(said)
-    assert "s1, s2 stays done" in Plan.objects.get(pk=plan.pk).stage_reason
+    assert "s1, s2 stay done" in Plan.objects.get(pk=plan.pk).stage_reason
     (spent, held) = sums(plan)
     assert (spent.calls, held.calls) == (2, 0)
     assert [record.metadata["step"] for record in records(plan, "attempt.failed")] == ["s3"]

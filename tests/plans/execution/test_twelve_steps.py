@@ -112,7 +112,34 @@ def test_its_pages_show_the_same_with_and_without_a_run(approved, engine, client
     assert "7 of 12 steps done" in page
     assert "need a person" not in page  # nothing of it can go on
     assert 'id="step-deploy.1"' in page
+    assert "Undo config" in page and "config.rollback</strong>" not in page
     assert client.get("/").status_code == 200
+    assert "a person" not in client.get("/plans/").text
+
+
+def test_after_its_rollback_it_says_what_stays_what_is_undone_and_that_it_does_not_go_on(
+    approved, engine, client, approver
+):
+    client.force_login(approver)
+    plan = approved(*twelve(9))
+    engine.run()
+    left = client.get(f"/api/v1/plans/{plan.number}/partial-result").json()
+    assert left["sentence"].startswith(
+        "find, backup, prepare and 1 more stay done. config, deploy and lock were rolled back. "
+    )
+    assert left["sentence"].endswith("announce and close did not start.")
+    assert not left["recoverable"] and left["because"].startswith("It was rolled back")
+    assert {way["allowed"] for step in left["begun"] for way in step["recoveries"]} == {False}
+    page = client.get(reverse("plans:run", args=[plan.number])).text
+    assert "Output of verify" in page  # the plan could do without warm, which failed before it
+
+
+def test_while_a_list_runs_one_reads_an_item_and_not_the_step_that_says_nothing(approved, engine, client, approver):
+    client.force_login(approver)
+    plan = approved(step("all", "diagnostic.lines", input={"count": 3}, for_each=[1, 2]))
+    engine.run()
+    assert "Output of all.1" in client.get(reverse("plans:run", args=[plan.number])).text
+    assert why(plan) == "Its step is done."
 
 
 def test_the_api_tells_items_after_their_step_and_what_undoes_it_last(approved, engine, client, approver):

@@ -1,0 +1,73 @@
+"""What would undo the steps of a plan that are done: their approved rollbacks, or what their playbooks name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from plans.enums import Stage, StepKind, StepStatus
+from plans.models import IN_ORDER, Plan, Step
+from plans.recovery import named
+
+AT_REST = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """What undoes a plan, the last step done first, and which of the done steps stay as they are."""
+
+    rows: list[Step] = field(default_factory=list)  # of kind rollback, or the step itself if its playbook names another
+    stays: list[str] = field(default_factory=list)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the steps that would be undone, in this order."""
+        return [undone_by(row) for row in self.rows]
+
+    @property
+    def paths(self) -> list[str]:
+        """The playbooks that would run."""
+        named = (row.playbook if row.kind == StepKind.ROLLBACK else {"path": row.reversible_by} for row in self.rows)
+        return list(dict.fromkeys(str(one["path"]) for one in named if one))
+
+    @property
+    def tale(self) -> str:
+        """What would be undone in which order, and what stays, as sentences."""
+        keys = self.keys
+        said = f"It undoes {named(keys)}{', the last step first' if len(keys) > 1 else ''}."
+        if self.stays:
+            one = len(self.stays) == 1
+            said += f" {named(self.stays)} {'stays' if one else 'stay'} done: {'it does' if one else 'they do'} not say how to undo it."
+        return said
+
+
+def undoing_of(plan: Plan) -> Undoing:
+    """What would undo this plan; nothing while it can still go on by itself."""
+    if plan.stage not in AT_REST:
+        return Undoing()
+    rows = Step.objects.filter(plan=plan, revision__number=plan.revision_number).exclude(kind=StepKind.ITEM)
+    return what_undoes(rows.defer("output", "origins", "proof", "preview", "span").order_by(*IN_ORDER))
+
+
+def what_undoes(steps: Iterable[Step]) -> Undoing:
+    """What would undo those of a revision's steps that are done, or begun. `steps` are all its rows in the order of work."""
+    rows = list(steps)
+    rollbacks = {row.parent_id: row for row in rows if row.kind == StepKind.ROLLBACK}
+    found, stays = [], []
+    for row in reversed(rows):
+        done = row.status == StepStatus.COMPLETED
+        if row.kind != StepKind.STEP or not (done or row.started_at):
+            continue
+        rollback = rollbacks.get(row.pk)
+        if rollback is not None:  # it reads what the step answered, so it undoes nothing that is half done
+            found += [rollback] if done and rollback.status != StepStatus.COMPLETED else []
+        elif row.reversible_by and not (row.playbook or {}).get("limit"):  # the other one would touch more than it did
+            found.append(row)
+        elif done:
+            stays.append(row.key)
+    return Undoing(found, stays[::-1])
+
+
+def undone_by(row: Step) -> str:
+    """The key of the step that this row undoes."""
+    return row.key.rpartition(".")[0] if row.kind == StepKind.ROLLBACK else row.key

@@ -1,0 +1,124 @@
+"""To undo a plan that is at rest: a plan of its own, with the values that are known by then."""
+
+import pytest
+
+from agents.models import Playbook, PlaybookRepository
+from audit.context import Actor
+from audit.errors import NotAllowed
+from audit.models import DecisionRecord
+from plans import services
+from plans.errors import IllegalTransition, NotFound
+from plans.models import Plan, Step
+from tests import factories
+from tests.engine import Engine, stage, statuses
+from tests.factories import step
+
+pytestmark = pytest.mark.django_db
+BROKEN = {"times": 9, "transient": False}
+
+
+def undo(value):
+    return {"tool": "diagnostic.echo", "input": {"value": value}}
+
+
+@pytest.fixture
+def engine():
+    factories.make_agent("infra-1", slots=4)
+    return Engine()
+
+
+@pytest.fixture
+def who(requester):
+    return Actor.person(requester)
+
+
+@pytest.fixture
+def done(requester, approver, engine):
+    def made(*steps, **more):
+        plan = factories.approve(factories.make_plan(requester, list(steps), **more), approver)
+        engine.run()
+        return Plan.objects.get(pk=plan.pk)
+
+    return made
+
+
+def three(*more):
+    return (
+        step("find"),
+        step("lock", depends_on=["find"], rollback=undo("unlock {{ steps.find.output.value }}")),
+        step("deploy", depends_on=["lock"], rollback=undo("remove {{ steps.deploy.output.value }}")),
+        *more,
+    )
+
+
+def test_what_was_done_is_undone_by_a_plan_that_somebody_approves(done, who, approver, engine):
+    plan = done(*three(), goal="Deploy it")
+    made = services.undo_plan(actor=who, plan_id=plan.pk, reason="it was the wrong host")
+    assert (made.stage, made.goal) == ("pending_approval", f"Undo plan {plan.number}: Deploy it")
+    assert made.summary == (
+        "It undoes deploy and lock, the last step first. find stays done: it does not say how to undo it."
+    )
+    facts = [fact["text"] for fact in made.revisions.get().risk_facts]
+    assert facts == [f"It was written from what plan {plan.number} did"]
+    rows = Step.objects.filter(plan=made).order_by("index")
+    assert [(row.key, row.input) for row in rows] == [
+        ("undo-deploy", {"value": "remove deploy"}), ("undo-lock", {"value": "unlock find"}),
+    ]  # fmt: skip
+    engine.run()
+    assert statuses(made) == {"undo-deploy": "pending", "undo-lock": "pending"}
+    factories.approve(made, approver)
+    engine.run()
+    assert (stage(made), stage(plan)) == ("completed", "completed")
+    record = DecisionRecord.objects.get(type="plan.undo_asked")
+    assert (record.trace_id, record.reason) == (plan.trace_id, "it was the wrong host")
+    assert (record.metadata["number"], record.metadata["steps"]) == (made.number, ["deploy", "lock"])
+
+
+def test_a_plan_that_failed_is_undone_as_far_as_it_came(done, who):
+    plan = done(*three(step("check", "diagnostic.fail", input=BROKEN, depends_on=["deploy"], rollback=undo("x"))))
+    made = services.undo_plan(actor=who, plan_id=plan.pk)
+    assert list(statuses(made)) == ["undo-deploy", "undo-lock"]
+
+
+def test_what_its_rollback_has_undone_is_not_undone_again(done, who):
+    broken = step("check", "diagnostic.fail", input=BROKEN, depends_on=["deploy"], on_failure="rollback")
+    plan = done(*three(broken))
+    with pytest.raises(IllegalTransition, match="nothing that says how it is undone"):
+        services.undo_plan(actor=who, plan_id=plan.pk)
+
+
+def test_a_playbook_is_undone_by_the_one_it_names_with_the_values_that_one_knows(done, who, requester):
+    repository = PlaybookRepository.objects.create(name="homelab", location="/x", commit="c" * 40, tree="t" * 40)
+    Playbook.objects.create(repository=repository, path="up.yml", reversible_by="down.yml")
+    Playbook.objects.create(repository=repository, path="down.yml", details={"variables": [{"name": "port"}]})
+    plan = done(
+        step("up", "ansible.playbook", input={"playbook": "up.yml", "variables": {"port": 3001, "title": "Kuma"}})
+    )
+    Step.objects.filter(plan=plan).update(started_at="2026-01-01T00:00:00Z")  # it began, whatever became of it
+    Plan.objects.filter(pk=plan.pk, stage="executing").update(stage="failed")
+    made = services.undo_plan(actor=who, plan_id=plan.pk)
+    row = Step.objects.get(plan=made)
+    assert ((row.playbook or {}).get("path"), row.input) == ("down.yml", {"port": 3001})
+
+
+def test_there_is_nothing_to_undo_before_the_end(requester, approver, who):
+    plan = factories.approve(factories.make_plan(requester, list(three())), approver)
+    with pytest.raises(IllegalTransition, match="not at rest"):
+        services.undo_plan(actor=who, plan_id=plan.pk)
+
+
+def test_it_takes_the_right_to_steer_the_plan_and_to_ask_for_work(done, approver):
+    from audit.authority import Role
+
+    plan = done(*three())
+    with pytest.raises(NotAllowed):
+        services.undo_plan(actor=Actor.person(approver), plan_id=plan.pk)
+    with pytest.raises(NotFound):
+        services.undo_plan(actor=Actor.person(factories.make_user("other", Role.REQUESTER)), plan_id=plan.pk)
+    assert Plan.objects.count() == 1
+
+
+def test_long_keys_stay_keys(done, who):
+    plan = done(step("k" * 63, rollback=undo("gone")), step("k" * 58, rollback=undo("gone")))
+    made = services.undo_plan(actor=who, plan_id=plan.pk)
+    assert set(statuses(made)) == {"k" * 63, f"undo-{'k' * 58}"}
