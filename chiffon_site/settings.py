@@ -138,10 +138,11 @@ DATABASES = {"default": _database(ENVIRONMENT.database_url)}
 # --- Redis or Valkey: doorbells and cache, never the truth ----------------------------------------------------------------------------
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "chiffon_site.cache.RedisOrMemory",
         "LOCATION": ENVIRONMENT.redis_url,
         "KEY_PREFIX": "chiffon",
-        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+        # The client's own retries would make somebody who signs in wait for each of them.
+        "OPTIONS": {"socket_timeout": 0.25, "socket_connect_timeout": 0.25, "retry": None},
     },
 }
 CHANNEL_LAYERS = {
