@@ -156,6 +156,7 @@ CHANNEL_LAYERS = {
 # --- Celery: early acknowledgement, no results; the database decides what a message means ---------------------------------------------
 _BROKER_IS_REDIS = ENVIRONMENT.broker_url.split(":", 1)[0] in REDIS
 CELERY_BROKER_URL = ENVIRONMENT.broker_url
+CELERY_BROKER_TRANSPORT = "chiffon_site.broker:Transport" if _BROKER_IS_REDIS else None
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
