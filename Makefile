@@ -17,9 +17,9 @@ demo: .venv/.run-ok
 test: .venv/.dev-ok browser
 	@$(PY) -m tests
 
-# The long soak; its seed is printed and repeats it: make chaos SECONDS=60 SEED=7
+# Crash points, kills, a frozen broker, the soak; the seed is printed: make chaos ONLY=soak SECONDS=60 SEED=7
 chaos: .venv/.dev-ok
-	$(PY) -m tests.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+	$(PY) -m tests.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 # Some of them, smaller: make bench W="W1 W3" SCALE=0.1
 bench: .venv/.run-ok

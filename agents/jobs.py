@@ -7,6 +7,8 @@ lease. Handlers are registered by name; recurring ones in chiffon_site/jobs.py, 
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -66,7 +68,11 @@ def run(job_id: UUID, *, token: int) -> bool:
     """Do one job if it still has the token that the message expects. False if somebody else has it."""
     claimed = Job.objects.filter(pk=job_id, token=token, status__in=[JobStatus.DUE, JobStatus.SENT])
     if not claimed.update(
-        status=JobStatus.RUNNING, token=token + 1, tries=Least(F("tries") + 1, 10_000), lease_until=Now() + LEASE
+        status=JobStatus.RUNNING,
+        token=token + 1,
+        tries=Least(F("tries") + 1, 10_000),
+        lease_until=Now() + LEASE,
+        holder=f"{_host()} {os.getpid()}",
     ):
         return False
     job = Job.objects.get(pk=job_id)
@@ -118,6 +124,25 @@ def _try_again(job: Job, error: str) -> int:
             return int(_mine(job).update(**again))
     except IntegrityError:  # one of this key was asked for at this very moment: it does the work
         return int(_mine(job).update(status=JobStatus.FAILED, error=error, lease_until=None, finished_at=Now()))
+
+
+def give_back(*, alive: Callable[[int], bool]) -> int:
+    """What processes of this host held that are no more counts as a failed try at once, before its lease ends. How many.
+
+    Called when a worker starts: most of the time it starts because the one before it died, perhaps with a message in its hands,
+    so what was sent is sent again, too.
+    """
+    if Job.objects.filter(status=JobStatus.SENT).update(status=JobStatus.DUE):
+        ring()
+    mine = Job.objects.filter(status=JobStatus.RUNNING, holder__startswith=f"{_host()} ").order_by("pk")
+    lost = [job for job in mine if not alive(int(job.holder.rpartition(" ")[2]))]
+    for job in lost:
+        _failed(job, "Its worker was restarted.")
+    return len(lost)
+
+
+def _host() -> str:
+    return socket.gethostname()[:100]
 
 
 def reclaim() -> int:

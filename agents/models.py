@@ -143,6 +143,7 @@ class Job(models.Model):
     next_at = models.DateTimeField(db_default=Now())
     sent_at = models.DateTimeField(null=True)
     lease_until = models.DateTimeField(null=True)
+    holder = models.CharField(max_length=120, default="", help_text="Host and process that do it, or did it last.")
     every = models.DurationField(null=True, help_text="A recurring job is due again this long after its end.")
     error = models.TextField(default="")
     result = models.JSONField(default=dict)

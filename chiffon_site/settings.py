@@ -143,10 +143,11 @@ DATABASES = {"default": _database(ENVIRONMENT.database_url)}
 # --- Redis or Valkey: doorbells and cache, never the truth ----------------------------------------------------------------------------
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "chiffon_site.cache.RedisOrMemory",
         "LOCATION": ENVIRONMENT.redis_url,
         "KEY_PREFIX": "chiffon",
-        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+        # The client's own retries would make somebody who signs in wait for each of them.
+        "OPTIONS": {"socket_timeout": 0.25, "socket_connect_timeout": 0.25, "retry": None},
     },
 }
 CHANNEL_LAYERS = {
@@ -160,6 +161,7 @@ CHANNEL_LAYERS = {
 # --- Celery: early acknowledgement, no results; the database decides what a message means ---------------------------------------------
 _BROKER_IS_REDIS = ENVIRONMENT.broker_url.split(":", 1)[0] in REDIS
 CELERY_BROKER_URL = ENVIRONMENT.broker_url
+CELERY_BROKER_TRANSPORT = "chiffon_site.broker:Transport" if _BROKER_IS_REDIS else None
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"

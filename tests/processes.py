@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -44,11 +45,12 @@ class Person:
         return self._told(lambda: self.http.get(path, params=query))
 
     def post(self, path: str, **body: Any) -> Any:
-        """What a POST answers; anything but success fails the test."""
-        return self._told(lambda: self.http.post(path, json=body))
+        """What a POST answers, also if its first answer was lost; anything but success fails the test."""
+        once = {"Idempotency-Key": str(uuid4())}
+        return self._told(lambda: self.http.post(path, json=body, headers=once))
 
     def _told(self, call: Callable[[], httpx.Response]) -> Any:
-        for patience in (0.3, 1, 2, 4, 0):  # a server that is just coming back says so, and a program asks again
+        for patience in (0.3, 1, 2, 4, 4, 4, 0):  # a server that is just coming back says so, and a program asks again
             try:
                 answer = call()
             except httpx.TransportError:
@@ -63,14 +65,15 @@ class Person:
 
 
 class Installation:
-    """One `chiffon up --demo` on a folder of its own."""
+    """One `chiffon up --demo` on a folder of its own; `python` is that of another environment, with more tools for example."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, python: str = sys.executable, **variables: str) -> None:
         self.folder = folder
+        self.python = python
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-        self.environment = {**kept, "CHIFFON_DATA_DIR": str(folder), "CHIFFON_PORT": str(self.port)}
+        self.environment = {**kept, "CHIFFON_DATA_DIR": str(folder), "CHIFFON_PORT": str(self.port), **variables}
         self.process: subprocess.Popen[str] | None = None
         self.more: list[subprocess.Popen[bytes]] = []
         self.people: dict[str, Person] = {}
@@ -78,7 +81,7 @@ class Installation:
     def start(self) -> None:
         """Start everything and wait until it is ready."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "chiffon_site.cli", "up", "--demo"],
+            [self.python, "-m", "chiffon_site.cli", "up", "--demo"],
             cwd=CHECKOUT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             preexec_fn=before_exec(death_signal=signal.SIGINT, parent=os.getpid()),  # noqa: PLW1509 - it only makes system calls
         )  # fmt: skip
@@ -113,7 +116,7 @@ class Installation:
     def ran(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """How a `chiffon` command ended, and what it said."""
         return subprocess.run(
-            [sys.executable, "-m", "chiffon_site.cli", *words], cwd=CHECKOUT, env={**self.environment, **variables},
+            [self.python, "-m", "chiffon_site.cli", *words], cwd=CHECKOUT, env={**self.environment, **variables},
             capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -143,7 +146,7 @@ class Installation:
     def another_agent(self, name: str, slots: int = 2) -> None:
         """One more agent beside those of the demo."""
         with (self.folder / f"{name}.log").open("ab") as log:
-            command = [sys.executable, "-m", "chiffon_site.cli", "agent", "--name", name, "--slots", str(slots)]
+            command = [self.python, "-m", "chiffon_site.cli", "agent", "--name", name, "--slots", str(slots)]
             self.more.append(
                 subprocess.Popen(
                     command,
@@ -175,9 +178,9 @@ class Installation:
         assert request["status"] == "planned", request
         return self.plan(request["plan_id"])
 
-    def written(self, *steps: dict[str, Any], goal: str = "Try it") -> Any:
+    def written(self, *steps: dict[str, Any], goal: str = "Try it", **more: Any) -> Any:
         """A plan by a program."""
-        return self.requester.post("/plans", goal=goal, steps=list(steps))
+        return self.requester.post("/plans", goal=goal, steps=list(steps), **more)
 
     def approved(self, plan: Any) -> Any:
         """Approve exactly this plan."""
@@ -211,9 +214,18 @@ class Installation:
 
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection[dict[str, Any]]]:
-        url = json.loads((self.folder / "env.json").read_text())["DATABASE_URL"]
-        with psycopg.connect(url, autocommit=True, row_factory=dict_row) as link:
+        """A connection as the application's role, also to a server that is just coming back."""
+        connected = self.until(self._connected)
+        assert connected is not None
+        with connected as link:
             yield link
+
+    def _connected(self) -> psycopg.Connection[dict[str, Any]] | None:
+        url = json.loads((self.folder / "env.json").read_text())["DATABASE_URL"]
+        try:
+            return psycopg.connect(url, autocommit=True, row_factory=dict_row)
+        except psycopg.OperationalError:
+            return None
 
     def programs(self) -> dict[str, psutil.Process]:
         """The leaders of the programs that run now, by the names the keeper gives them."""

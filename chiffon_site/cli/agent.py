@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from agents.errors import AgentsError
     from agents.worker import NAME, run_agent
     from chiffon_site.celery import app
-    from plans.execution.reaper import interrupt_expired
+    from plans.execution.reaper import take_over
 
     if not NAME.fullmatch(args.name) or not 1 <= args.slots <= 64:
         print("An agent's name is made of lower case letters, digits and -; it has 1 to 64 slots.", file=sys.stderr)
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             slots=args.slots,
             labels=args.label,
             version=version("chiffon"),
-            started=lambda agent: interrupt_expired(agent_id=agent.pk),
+            started=lambda agent: take_over(agent.pk),
         )
     except AgentsError as error:
         print(error.sentence, file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
@@ -39,6 +40,20 @@ def interrupt_expired(*, agent_id: object = None) -> int:
             interrupted(attempt, because)
             count += 1
     return count
+
+
+def take_over(agent_id: UUID) -> int:
+    """An agent's process started: what its predecessor held is interrupted, and what was on the way to it is sent again. How many.
+
+    The messages may have died with the predecessor; whichever is still in the queue is heard first and the other one dropped.
+    """
+    held = interrupt_expired(agent_id=agent_id)
+    sent = Attempt.objects.filter(agent_id=agent_id, status=AttemptStatus.SENT).update(
+        status=AttemptStatus.DUE, sent_at=None
+    )
+    if sent:
+        engine.ring()
+    return held + sent
 
 
 def resend_unclaimed() -> int:

@@ -1,6 +1,8 @@
 """Background work as rows: done once, tried again, never lost, and never in the way of anything else."""
 
 import functools
+import os
+import socket
 from datetime import timedelta
 from typing import Any
 
@@ -203,6 +205,38 @@ class TestReclaim:
         Job.objects.filter(pk=one.pk).update(lease_until=Now() - timedelta(seconds=1))
         assert jobs.reclaim() == 1
         assert now(one).status == "due"
+
+
+class TestRestart:
+    """What a worker that starts does about what an earlier one held on this machine."""
+
+    def running(self, pid, host=None):
+        one = job(status="running", token=1, tries=1, holder=f"{host or socket.gethostname()} {pid}")
+        Job.objects.filter(pk=one.pk).update(lease_until=Now() + timedelta(seconds=100))
+        return one
+
+    def test_the_job_of_a_process_that_is_no_more_is_tried_again_before_its_lease_ends(self):
+        one = self.running(4711)
+        assert jobs.give_back(alive=lambda pid: False) == 1
+        assert (now(one).status, now(one).error) == ("due", "Its worker was restarted.")
+        jobs._succeeded(Job(pk=one.pk, token=0), {"late": True})
+        assert now(one).status == "due"
+
+    @pytest.mark.parametrize("host", ["elsewhere", None])
+    def test_the_jobs_of_other_hosts_and_of_living_processes_are_left_alone(self, host):
+        one = self.running(4711, host)
+        assert jobs.give_back(alive=lambda pid: host is None and pid == 4711) == 0
+        assert now(one).status == "running"
+
+    def test_what_was_sent_may_be_lost_with_the_one_before_and_is_sent_again(self):
+        one = job(status="sent")
+        assert jobs.give_back(alive=lambda pid: True) == 0
+        assert now(one).status == "due"
+
+    def test_a_job_says_who_does_it(self):
+        one = job()
+        jobs.run(one.pk, token=0)
+        assert now(one).holder == f"{socket.gethostname()} {os.getpid()}"
 
 
 def test_a_wish_rings_for_the_dispatchers():

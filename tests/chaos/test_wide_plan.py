@@ -12,10 +12,22 @@ from chiffon_site.embedded.postgres import SUPERUSER
 from plans.enums import EventType
 from tests.chaos.invariants import broken
 from tests.live.wire import Closed, Wire
+from tests.processes import Installation
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.slow]
 STEPS, AGENTS, SLOTS = 200, 4, 2
 _WAITED = re.compile(r"acquired \w+ on .* after ([0-9.]+) ms")
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """An installation as it is shipped: what is measured here must not know of crash points."""
+    installation = Installation(tmp_path_factory.mktemp("wide") / "data")
+    try:
+        installation.start()
+        yield installation
+    finally:
+        installation.stop()
 
 
 @pytest.fixture

@@ -68,6 +68,7 @@ def test_an_agent_keeps_the_plan_that_it_is_about_to_begin(requester, approver, 
     first = next(each for each in held if each.agent_id == agent.pk)
     choices = fleet.continuing(first.agent, {first.need})
     ended = hot_path.finish(first, hot_path.Ending("done", {}, {}, {}, [], 0, "", []), choices)
+    assert ended is not None
     assert isinstance(ended.next, hot_path.ToBegin)
     kept = Attempt.objects.get(pk=ended.next.attempt_id)
     assert (kept.plan, kept.agent, kept.status) == (plans[2], agent, "sent")

@@ -162,11 +162,22 @@ class TestHolders:
     def test_an_agent_that_starts_anew_gives_back_what_it_held(self, approved, engine, agent):
         plan = approved(step("a"))
         held(engine)
-        assert reaper.interrupt_expired(agent_id=agent.pk) == 1
+        assert reaper.take_over(agent.pk) == 1
         interrupted = Attempt.objects.get(plan=plan, number=1)
         assert (interrupted.status, interrupted.error) == ("interrupted", "Its agent was restarted.")
         engine.run(patiently=True)
         assert stage(plan) == "completed"
+
+    def test_an_agent_that_starts_anew_is_sent_again_what_was_on_its_way(self, approved, engine, agent):
+        plan = approved(step("a"))
+        [(pk, token, name)] = engine.dispatch()
+        assert name == agent.queue
+        assert reaper.take_over(agent.pk) == 1
+        assert engine.dispatch() == [(pk, token, name)]
+        assert claim(pk, token)
+        assert attempt.claim(pk, expects=token) is None  # the first message was not lost after all
+        assert reaper.take_over(agent.pk) == 1  # that is what it runs now
+        assert tries(plan, "a") == [(1, "interrupted"), (2, "due")]
 
     def test_tries_that_end_in_silence_end_too(self, approved, engine):
         plan = approved(step("a", retry={"attempts": 2, "first_wait_seconds": 0}))
