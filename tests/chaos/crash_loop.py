@@ -25,6 +25,7 @@ from tests.chaos.rigged import RiggedHouse
 
 PROGRAMS = {"agent": ("forge-01", "forge-02"), "dispatcher": ("dispatcher",), "worker": ("worker",), "web": ("daphne",)}
 PATIENCE = 150.0  # seconds in which both plans have to come to rest
+# Also of steps that may not be repeated: then it is for failures that did nothing, not for an end that nobody knows.
 RETRY = {"attempts": 10, "first_wait_seconds": 0.1, "longest_wait_seconds": 0.3}
 # Of what comes again and again while a round takes its time, and is the same each time: how many crossings are points of their
 # own. A dispatcher that looks for work mostly finds none; where it finds some, each message that follows is a point.
@@ -196,7 +197,7 @@ class Story:
             {"key": "spread", "tool": "effects.again", "input": self._input(target="shared"), "for_each": ["x", "y"],
              "rollback": undo, "retry": RETRY},
             {"key": "fall", "tool": "effects.once", "input": self._input(needs=True), "depends_on": ["spread"],
-             "when": "steps.spread.status == 'completed'", "on_failure": "fallback", "fallback": by_hand},
+             "when": "steps.spread.status == 'completed'", "on_failure": "fallback", "fallback": by_hand, "retry": RETRY},
             {"key": "check", "tool": "effects.again", "input": self._input(needs=True, target=self._fragile),
              "depends_on": ["fall"], "on_failure": "rollback", "retry": {"attempts": 1}},
         )  # fmt: skip
@@ -205,8 +206,8 @@ class Story:
         mended = {"file": str(self.house.effects), "needs": str(self._mended)}
         return (
             {"key": "a", "tool": "effects.again", "input": self._input(target="shared"), "retry": RETRY},
-            {"key": "b", "tool": "effects.once", "input": self._input(), "depends_on": ["a"]},
-            {"key": "c", "tool": "effects.once", "input": mended, "depends_on": ["b"]},
+            {"key": "b", "tool": "effects.once", "input": self._input(), "depends_on": ["a"], "retry": RETRY},
+            {"key": "c", "tool": "effects.once", "input": mended, "depends_on": ["b"], "retry": RETRY},
             {"key": "d", "tool": "diagnostic.lines", "input": {"count": 3}, "depends_on": ["c"], "retry": RETRY},
         )  # fmt: skip
 
