@@ -36,7 +36,7 @@ ALIKE = {
 # The points without which the loop would no longer try what it is for.
 REACHES = (
     "attempt.begin", "hot_path.claim", "hot_path.finish", "hot_path.next_due", "finish.finish", "output.event", "output.flush",
-    "the note of breaker.note", "the commit of breaker.note", "the commit of dispatcher.dispatch", "WITH attempts of dispatcher.dispatch",
+    "the note of breaker.note", "the commit of breaker.note", "the commit of dispatcher.", "WITH attempts of dispatcher.",
     "locks.grant", "a message to agent", "a message to jobs", "jobs.run", "task_file.commit_finished_tasks",
     "the move of the branch", "idempotency.answered_once",
 )  # fmt: skip
