@@ -83,7 +83,8 @@ class CrashLoop:
 
     def rest(self, orders: Iterable[Order]) -> float:
         """Seconds until the keeper bears these deaths; which of the agents will die is not known."""
-        return max((self.house.rest(name) for order in orders for name in PROGRAMS[order.program]), default=0.0)
+        wanted = Counter(name for order in orders for name in PROGRAMS[order.program])
+        return max((self.house.rest(name, more) for name, more in wanted.items()), default=0.0)
 
     def round(self, *orders: Order, all_of_it: bool = False) -> Round:
         """Both plans from their first word to their end, with these deaths.
