@@ -197,9 +197,15 @@ class Installation:
         """Wait for something to be true, and answer it."""
         deadline = time.monotonic() + seconds
         while not (found := look()):
+            assert self.process is None or self.process.poll() is None, f"it has ended: {self.last_words()}"
             assert time.monotonic() < deadline, f"it did not happen within {seconds:g} s: {found!r}"
             time.sleep(every)
         return found
+
+    def last_words(self) -> str:
+        """What `chiffon up` has said since it was ready; only once it has ended."""
+        assert self.process is not None
+        return self.process.communicate()[0]
 
     def output(self, attempt: Any) -> str:
         """The whole output of an attempt, as stored."""

@@ -24,11 +24,13 @@ def run(args: argparse.Namespace) -> int:
     from agents.errors import AgentsError
     from agents.worker import NAME, run_agent
     from chiffon_site.celery import app
+    from chiffon_site.patience import wait_for_database
     from plans.execution.reaper import take_over
 
     if not NAME.fullmatch(args.name) or not 1 <= args.slots <= 64:
         print("An agent's name is made of lower case letters, digits and -; it has 1 to 64 slots.", file=sys.stderr)
         return 2
+    wait_for_database()
     try:
         return run_agent(
             app,

@@ -25,6 +25,7 @@ from tests.chaos.rigged import RiggedHouse
 
 PROGRAMS = {"agent": ("forge-01", "forge-02"), "dispatcher": ("dispatcher",), "worker": ("worker",), "web": ("daphne",)}
 PATIENCE = 150.0  # seconds in which both plans have to come to rest
+# Also of steps that may not be repeated: then it is for failures that did nothing, not for an end that nobody knows.
 RETRY = {"attempts": 10, "first_wait_seconds": 0.1, "longest_wait_seconds": 0.3}
 # Of what comes again and again while a round takes its time, and is the same each time: how many crossings are points of their
 # own. A dispatcher that looks for work mostly finds none; where it finds some, each message that follows is a point.
@@ -35,7 +36,7 @@ ALIKE = {
 # The points without which the loop would no longer try what it is for.
 REACHES = (
     "attempt.begin", "hot_path.claim", "hot_path.finish", "hot_path.next_due", "finish.finish", "output.event", "output.flush",
-    "the note of breaker.note", "the commit of breaker.note", "the commit of dispatcher.dispatch", "WITH attempts of dispatcher.dispatch",
+    "the note of breaker.note", "the commit of breaker.note", "the commit of dispatcher.", "WITH attempts of dispatcher.",
     "locks.grant", "a message to agent", "a message to jobs", "jobs.run", "task_file.commit_finished_tasks",
     "the move of the branch", "idempotency.answered_once",
 )  # fmt: skip
@@ -82,7 +83,8 @@ class CrashLoop:
 
     def rest(self, orders: Iterable[Order]) -> float:
         """Seconds until the keeper bears these deaths; which of the agents will die is not known."""
-        return max((self.house.rest(name) for order in orders for name in PROGRAMS[order.program]), default=0.0)
+        wanted = Counter(name for order in orders for name in PROGRAMS[order.program])
+        return max((self.house.rest(name, more) for name, more in wanted.items()), default=0.0)
 
     def round(self, *orders: Order, all_of_it: bool = False) -> Round:
         """Both plans from their first word to their end, with these deaths.
@@ -196,7 +198,7 @@ class Story:
             {"key": "spread", "tool": "effects.again", "input": self._input(target="shared"), "for_each": ["x", "y"],
              "rollback": undo, "retry": RETRY},
             {"key": "fall", "tool": "effects.once", "input": self._input(needs=True), "depends_on": ["spread"],
-             "when": "steps.spread.status == 'completed'", "on_failure": "fallback", "fallback": by_hand},
+             "when": "steps.spread.status == 'completed'", "on_failure": "fallback", "fallback": by_hand, "retry": RETRY},
             {"key": "check", "tool": "effects.again", "input": self._input(needs=True, target=self._fragile),
              "depends_on": ["fall"], "on_failure": "rollback", "retry": {"attempts": 1}},
         )  # fmt: skip
@@ -205,8 +207,8 @@ class Story:
         mended = {"file": str(self.house.effects), "needs": str(self._mended)}
         return (
             {"key": "a", "tool": "effects.again", "input": self._input(target="shared"), "retry": RETRY},
-            {"key": "b", "tool": "effects.once", "input": self._input(), "depends_on": ["a"]},
-            {"key": "c", "tool": "effects.once", "input": mended, "depends_on": ["b"]},
+            {"key": "b", "tool": "effects.once", "input": self._input(), "depends_on": ["a"], "retry": RETRY},
+            {"key": "c", "tool": "effects.once", "input": mended, "depends_on": ["b"], "retry": RETRY},
             {"key": "d", "tool": "diagnostic.lines", "input": {"count": 3}, "depends_on": ["c"], "retry": RETRY},
         )  # fmt: skip
 

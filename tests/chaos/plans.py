@@ -19,7 +19,10 @@ Step = dict[str, Any]
 
 
 class Author:
-    """Writes plans by chance: each step may be tried often enough to outlive the kills, unless it may not be repeated."""
+    """Writes plans by chance: each step may be tried often enough to outlive the kills.
+
+    One that may not be repeated says so, too: that is for failures that did nothing, not for an end that nobody knows.
+    """
 
     def __init__(self, house: RiggedHouse, chance: random.Random) -> None:
         self._house = house
@@ -59,7 +62,7 @@ class Author:
             {"tool": "diagnostic.lines", "input": {"count": 300, "per_second": 400}, "retry": RETRY},
             {"tool": "diagnostic.fail", "input": {"times": 1}, "retry": RETRY},
             {**self._again(before=0.2, target=self._chance.choice(HOSTS)), "retry": RETRY},
-            {"tool": "effects.once", "input": {"file": self._file, "before": 0.1, "after": 0.1}},
+            {"tool": "effects.once", "input": {"file": self._file, "before": 0.1, "after": 0.1}, "retry": RETRY},
             {**self._again(before=0.1), "for_each": [1, 2, 3][: self._chance.randint(0, 3)], "retry": RETRY},
             {**self._again(), "when": self._condition(depends), "retry": RETRY},
             {"tool": "effects.once", "input": {"file": self._file, "needs": self._never}, "on_failure": "fallback",

@@ -45,10 +45,11 @@ class RiggedHouse(Installation):
         """Note that a program was made to die."""
         self._deaths[name].append(time.monotonic())
 
-    def rest(self, name: str) -> float:
-        """Seconds until one more death of this program does not make the keeper give up."""
+    def rest(self, name: str, more: int = 1) -> float:
+        """Seconds until so many more deaths of this program do not make the keeper give up."""
         deaths = self._deaths[name]
-        return max(0.0, deaths[0] + _MINUTE - time.monotonic()) if len(deaths) == _FEW_DEATHS else 0.0
+        too_many = len(deaths) + more - _FEW_DEATHS
+        return max(0.0, deaths[too_many - 1] + _MINUTE - time.monotonic()) if too_many > 0 else 0.0
 
     def traces(self, plan_id: str) -> list[Trace]:
         """Every effect that a plan had, in the order in which it had them."""

@@ -80,10 +80,14 @@ def readers(house):
     return {name: found[name].pid for name in READERS} if found.keys() >= set(READERS) else None
 
 
+def once(house, seconds):
+    return {"tool": "effects.once", "input": {"file": str(house.effects), "before": seconds}}
+
+
 def test_junk_in_the_queues_ends_no_worker_and_costs_no_work(house):
     before = house.until(lambda: readers(house))
-    once = {"tool": "effects.once", "input": {"file": str(house.effects), "before": 2}}
-    at_work = house.approved(house.written({"key": "a", **once}, {"key": "b", **once, "depends_on": ["a"]}))
+    long = once(house, 2.0)
+    at_work = house.approved(house.written({"key": "a", **long}, {"key": "b", **long, "depends_on": ["a"]}))
     running = house.until(
         lambda: next((a for a in house.plan(at_work["id"])["steps"][0]["attempts"] if a["status"] == "running"), None)
     )
@@ -94,7 +98,7 @@ def test_junk_in_the_queues_ends_no_worker_and_costs_no_work(house):
                 queues.lpush(name, one)
         house.until(lambda: not any(queues.llen(name) for name in QUEUES), 60)
     # As many as there are slots: each process of each agent still works.
-    later = [house.approved(house.written({"key": "a", **once})) for _ in range(4)]
+    later = [house.approved(house.written({"key": "a", **once(house, 0.5)})) for _ in range(4)]
     for plan in (at_work, *later):
         done = house.ended(plan, 90)
         assert done["stage"] == "completed"

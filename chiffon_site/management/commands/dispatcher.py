@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand
 
 from chiffon_site import jobs
 from chiffon_site.celery import app
+from chiffon_site.patience import wait_for_database
 from plans.execution import dispatcher
 
 
@@ -17,6 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         """Run until SIGTERM or SIGINT."""
+        wait_for_database()
         stop: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _frame: stop.append(received))

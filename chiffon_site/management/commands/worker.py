@@ -14,6 +14,7 @@ from agents.supervisor.processes import is_alive
 from agents.worker import consume
 from chiffon_site import jobs  # noqa: F401 - registers what the jobs do
 from chiffon_site.celery import app
+from chiffon_site.patience import wait_for_database
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, slots: int, **_options: Any) -> None:
         """Run until SIGTERM or SIGINT."""
         os.nice(5)  # chores are for when nobody's step wants the processor
+        wait_for_database()
         if count := job_rows.give_back(alive=is_alive):
             logger.warning("%s jobs that an earlier worker held are tried again", count)
         connection.close()
