@@ -154,5 +154,6 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT count(*) INTO v_steps FROM plans_step WHERE revision_id = p_revision AND kind = 'step';
-    RETURN chiffon_move_plan(v_plan, 'completed', 'All ' || v_steps || ' steps are done.', 'agent', p_actor);
+    RETURN chiffon_move_plan(v_plan, 'completed',
+        CASE WHEN v_steps = 1 THEN 'Its step is done.' ELSE 'All ' || v_steps || ' steps are done.' END, 'agent', p_actor);
 END $$;

@@ -46,6 +46,12 @@ def test_a_chain_is_one_message(approved, persistent):
     assert set(Step.objects.filter(plan=plan).values_list("token", flat=True)) == {1}
 
 
+def test_a_plan_of_one_step_says_so_when_it_is_done(approved, persistent):
+    plan = approved(step("only"))
+    persistent.run()
+    assert Plan.objects.get(pk=plan.pk).stage_reason == "Its step is done."
+
+
 def test_steps_side_by_side_are_taken_one_after_the_other_by_who_has_a_slot(requester, approver, persistent):
     factories.make_agent("infra-1", slots=1)
     plan = factories.approve(factories.make_plan(requester, [step(f"s{n}") for n in range(40)]), approver)
