@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import pgtrigger
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -12,11 +11,8 @@ from django.utils import timezone
 
 from agents.enums import AgentStatus, AgentType, BreakerState, JobStatus
 from agents.lifecycle_tables import AGENT_TRANSITIONS, JOB_TRANSITIONS
+from audit.db import LegalMoves
 from audit.ids import uuid7
-
-
-def _moves(table: Any) -> list[tuple[str, str]]:
-    return [(str(was), str(to)) for was, targets in table.items() for to in sorted(targets)]
 
 
 class Agent(models.Model):
@@ -45,7 +41,7 @@ class Agent(models.Model):
             models.CheckConstraint(name="agent_has_at_least_one_slot", condition=Q(slots__gte=1)),
         ]
         triggers: ClassVar = [
-            pgtrigger.FSM(name="legal_agent_status", field="status", transitions=_moves(AGENT_TRANSITIONS)),
+            LegalMoves(name="legal_agent_status", field="status", transitions=AGENT_TRANSITIONS),
         ]
 
     def __str__(self) -> str:
@@ -165,7 +161,7 @@ class Job(models.Model):
             ),
         ]
         triggers: ClassVar = [
-            pgtrigger.FSM(name="legal_job_status", field="status", transitions=_moves(JOB_TRANSITIONS)),
+            LegalMoves(name="legal_job_status", field="status", transitions=JOB_TRANSITIONS),
         ]
 
     def __str__(self) -> str:

@@ -79,7 +79,12 @@ class Installation:
 
     def processes(self) -> list[psutil.Process]:
         """Every process of it, servers included; the keeper itself, which only sleeps, is not counted."""
-        return tagged(DataFolder(self.folder).tag)
+        found = {process.pid: process for process in tagged(DataFolder(self.folder).tag)}
+        # PostgreSQL's backends write their titles over the environment that the tag is read from.
+        for process in list(found.values()):
+            with suppress(psutil.Error):
+                found.update((child.pid, child) for child in process.children(recursive=True))
+        return list(found.values())
 
     def variables(self) -> Mapping[str, str]:
         """Where its servers are."""

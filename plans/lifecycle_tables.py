@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from django.db.models import TextChoices
-
 from plans.enums import AttemptStatus, RequestStatus, Stage, StepStatus
 
 STAGE_TRANSITIONS: Final[Mapping[Stage, frozenset[Stage]]] = {
@@ -44,8 +42,3 @@ REQUEST_TRANSITIONS: Final[Mapping[RequestStatus, frozenset[RequestStatus]]] = {
     _R.OUT_OF_SCOPE: frozenset({_R.NEEDS_CLARIFICATION, _R.PLANNED, _R.FAILED}),
     _R.FAILED: frozenset({_R.NEEDS_CLARIFICATION, _R.PLANNED, _R.OUT_OF_SCOPE}),
 }
-
-
-def moves[S: TextChoices](table: Mapping[S, frozenset[S]]) -> list[tuple[str, str]]:
-    """A table of transitions as sorted pairs, the form that database triggers are made from."""
-    return [(str(was), str(to)) for was, targets in table.items() for to in sorted(targets)]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import pgtrigger
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Least, Now
+from django.db.models.lookups import GreaterThanOrEqual
 
+from audit.db import LegalMoves
 from audit.ids import uuid7
 from plans.enums import AttemptStatus
-from plans.lifecycle_tables import ATTEMPT_TRANSITIONS, moves
+from plans.lifecycle_tables import ATTEMPT_TRANSITIONS
 from plans.models.plan import Work
 
 
@@ -25,7 +26,7 @@ class Attempt(models.Model):
     plan = models.ForeignKey(
         "plans.Plan", on_delete=models.PROTECT, related_name="attempts", db_index=False, db_constraint=False
     )
-    number = models.PositiveIntegerField(help_text="1 for the first try.")
+    number = models.IntegerField(help_text="1 for the first try.")
     status = models.CharField(max_length=16, choices=AttemptStatus.choices, default=AttemptStatus.DUE)
     by_fallback = models.BooleanField(default=False, help_text="It uses the step's fallback instead of its own tool.")
     priority = models.PositiveSmallIntegerField(default=3)
@@ -37,8 +38,8 @@ class Attempt(models.Model):
         db_index=False,
         db_constraint=False,
     )
-    expects_token = models.PositiveIntegerField(default=0, help_text="The step's token that a claim must find.")
-    token = models.PositiveIntegerField(null=True, help_text="The token this attempt drew when it was claimed.")
+    expects_token = models.IntegerField(default=0, help_text="The step's token that a claim must find.")
+    token = models.IntegerField(null=True, help_text="The token this attempt drew when it was claimed.")
     next_at = models.DateTimeField(db_default=Now(), help_text="Not before this time, on the database's clock.")
     held_by = models.ForeignKey(
         "agents.Breaker",
@@ -61,7 +62,7 @@ class Attempt(models.Model):
     progress = models.JSONField(default=dict, help_text="The last task and hosts reached.")
     resources_used = models.JSONField(default=dict)
     services_touched = models.JSONField(default=list)
-    line_count = models.PositiveIntegerField(default=0, help_text="How many output lines are stored; the next is +1.")
+    line_count = models.IntegerField(default=0, help_text="How many output lines are stored; the next is +1.")
     lines_sha256 = models.CharField(max_length=64, default="", help_text="Over all lines, once the output has ended.")
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
@@ -91,10 +92,14 @@ class Attempt(models.Model):
                 name="a_running_attempt_has_agent_and_token",
                 condition=~Q(status="running") | Q(agent__isnull=False, token__isnull=False),
             ),
+            models.CheckConstraint(  # one for all, as at Step
+                name="no_number_of_an_attempt_is_negative",
+                condition=GreaterThanOrEqual(Least("number", "expects_token", "token", "line_count"), 0),
+            ),
             models.CheckConstraint(name="a_narrowed_attempt_has_hosts", condition=~Q(only_hosts=[])),
         ]
         triggers: ClassVar = [
-            pgtrigger.FSM(name="legal_attempt_status", field="status", transitions=moves(ATTEMPT_TRANSITIONS)),
+            LegalMoves(name="legal_attempt_status", field="status", transitions=ATTEMPT_TRANSITIONS),
         ]
 
     def __str__(self) -> str:

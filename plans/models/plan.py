@@ -10,13 +10,14 @@ import pgtrigger
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Least, Now
+from django.db.models.lookups import GreaterThanOrEqual
 
-from audit.db import NextVal
+from audit.db import LegalMoves, NextVal
 from audit.ids import uuid7
 from plans.digest import STEP_FIELDS, step_content
 from plans.enums import Complexity, OnFailure, Risk, Stage, StepKind, StepStatus
-from plans.lifecycle_tables import STAGE_TRANSITIONS, STEP_TRANSITIONS, moves
+from plans.lifecycle_tables import STAGE_TRANSITIONS, STEP_TRANSITIONS
 
 # The order of work, each item after the step it belongs to.
 IN_ORDER: Final = ("index", F("item_index").asc(nulls_first=True))
@@ -78,9 +79,10 @@ class Plan(models.Model):
             ),
         ]
         triggers: ClassVar = [
-            pgtrigger.FSM(name="legal_stage", field="stage", transitions=moves(STAGE_TRANSITIONS)),
+            LegalMoves(name="legal_stage", field="stage", transitions=STAGE_TRANSITIONS),
             pgtrigger.Protect(
                 name="approved_limit_is_fixed",
+                when=pgtrigger.After,
                 operation=pgtrigger.UpdateOf("max_parallel"),  # type: ignore[no-untyped-call]
                 condition=~pgtrigger.Q(old__stage=Stage.DRAFT),
             ),
@@ -131,7 +133,7 @@ class Step(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)  # the task_id of contract and audit files
     revision = models.ForeignKey(Revision, on_delete=models.PROTECT, related_name="steps", db_index=False)
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="steps")
-    index = models.PositiveIntegerField(help_text="Its place in the order of work, from 1; an item has its step's.")
+    index = models.IntegerField(help_text="Its place in the order of work, from 1; an item has its step's.")
     key = models.CharField(
         max_length=80, help_text="An item's ends in .0, .1 …; that of what undoes a step in .rollback."
     )
@@ -153,7 +155,7 @@ class Step(models.Model):
     work_type = models.CharField(max_length=255, default="")
     resources = models.JSONField(default=dict)
     risk = models.CharField(max_length=8, choices=Risk.choices, default=Risk.MEDIUM)
-    timeout_seconds = models.PositiveIntegerField(default=600)
+    timeout_seconds = models.IntegerField(default=600)
     retry = models.JSONField(default=dict)
     idempotent = models.BooleanField(default=False)
     when = models.TextField(default="")
@@ -167,22 +169,22 @@ class Step(models.Model):
     reason = models.TextField(default="", help_text="Why this step is in the plan.")
     service = models.CharField(max_length=128, default="")
     origins = models.JSONField(default=dict, help_text="Where each input comes from.")
-    estimated_seconds = models.PositiveIntegerField(null=True)
+    estimated_seconds = models.IntegerField(null=True)
     reversible_by = models.TextField(default="")
     preview = models.JSONField(null=True)
     span = models.JSONField(null=True, help_text="Starts and ends of the words it answers, in the request's text.")
     # A fan-out: of the step, and of each of its items
     items = models.JSONField(null=True, help_text="The list that was found when it became due; fixed from then on.")
-    items_open = models.PositiveIntegerField(default=0, help_text="How many of its items are not completed or skipped.")
+    items_open = models.IntegerField(default=0, help_text="How many of its items are not completed or skipped.")
     item = models.JSONField(null=True, help_text="What {{ item }} stands for.")
-    item_index = models.PositiveIntegerField(null=True, help_text="What {{ index }} stands for, from 0.")
+    item_index = models.IntegerField(null=True, help_text="What {{ index }} stands for, from 0.")
     # How it went
     status = models.CharField(max_length=16, choices=StepStatus.choices, default=StepStatus.PENDING)
     waiting_for = models.TextField(default="", help_text="What a waiting step waits for, as a sentence.")
-    unmet = models.PositiveIntegerField(default=0, help_text="How many steps it depends on are not completed yet.")
-    token = models.PositiveIntegerField(default=0, help_text="Grows with each claim; older holders may not write.")
+    unmet = models.IntegerField(default=0, help_text="How many steps it depends on are not completed yet.")
+    token = models.IntegerField(default=0, help_text="Grows with each claim; older holders may not write.")
     released = models.BooleanField(default=False, help_text="The steps after it were told that it is out of their way.")
-    attempts_made = models.PositiveIntegerField(default=0)
+    attempts_made = models.IntegerField(default=0)
     output = models.JSONField(null=True)
     summary = models.TextField(default="")
     error = models.TextField(default="")
@@ -213,11 +215,20 @@ class Step(models.Model):
                 | Q(kind=StepKind.ROLLBACK, parent__isnull=False, item_index__isnull=True),
             ),
             models.CheckConstraint(name="a_step_has_time", condition=Q(timeout_seconds__gte=1)),
+            # One for all of them, and no PositiveIntegerField: PostgreSQL reads every check anew for each statement.
+            models.CheckConstraint(
+                name="no_number_of_a_step_is_negative",
+                condition=GreaterThanOrEqual(
+                    Least("index", "estimated_seconds", "items_open", "item_index", "unmet", "token", "attempts_made"),
+                    0,
+                ),
+            ),
         ]
         triggers: ClassVar = [
-            pgtrigger.FSM(name="legal_step_status", field="status", transitions=moves(STEP_TRANSITIONS)),
+            LegalMoves(name="legal_step_status", field="status", transitions=STEP_TRANSITIONS),
             pgtrigger.Protect(
                 name="what_was_approved_is_fixed",
+                when=pgtrigger.After,
                 operation=pgtrigger.UpdateOf(  # type: ignore[no-untyped-call]
                     "key",
                     "tool",
@@ -247,6 +258,7 @@ class Step(models.Model):
             ),
             pgtrigger.Protect(
                 name="a_found_list_is_fixed",
+                when=pgtrigger.After,
                 operation=pgtrigger.UpdateOf("items"),  # type: ignore[no-untyped-call]
                 condition=pgtrigger.Q(old__items__isnull=False),
             ),

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import pgtrigger
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from audit.db import NextVal
+from audit.db import LegalMoves, NextVal
 from audit.ids import uuid7
 from plans.enums import RequestStatus
-from plans.lifecycle_tables import REQUEST_TRANSITIONS, moves
+from plans.lifecycle_tables import REQUEST_TRANSITIONS
 
 
 class Session(models.Model):
@@ -48,7 +47,7 @@ class Request(models.Model):
             models.CheckConstraint(name="a_request_has_words", condition=~Q(text="")),
         ]
         triggers: ClassVar = [
-            pgtrigger.FSM(name="legal_request_status", field="status", transitions=moves(REQUEST_TRANSITIONS)),
+            LegalMoves(name="legal_request_status", field="status", transitions=REQUEST_TRANSITIONS),
         ]
 
     def __str__(self) -> str:
