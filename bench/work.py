@@ -100,9 +100,14 @@ def settled(seconds: float = 300) -> None:
 
     Raises BenchError if that takes too long.
     """
+    from django.db import transaction
+
     from agents.models import Job
+    from plans.execution.task_file import ask_for_commit
     from plans.models import UnwrittenTask
 
+    with transaction.atomic():
+        ask_for_commit()  # else a dispatcher does at its next sweep, which takes seconds
     deadline = time.monotonic() + seconds
     pending = Job.objects.filter(status__in=["due", "sent", "running"], every__isnull=True)
     while pending.exists() or UnwrittenTask.objects.exists():
