@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import ProgrammingError, transaction
+from django.db.models import F
 
 from plans.digest import VERSION, header_content, seal
 from plans.enums import Stage
@@ -106,10 +107,10 @@ def approve_fails(approver, plan):
 
 @pytest.mark.parametrize(("key", "changed"), [
     ("each", {"for_each": ["z"]}), ("each", {"fallback": {}}), ("each.0", {"item": "z"}), ("each.0", {"item_index": 5}),
-    ("each", {"items": ["z"]}), ("find.rollback", {"kind": "step"}), ("each.0", {"parent": None}),
+    ("each", {"items": ["z"]}), ("find.rollback", {"kind": "step", "parent": None}), ("each.0", {"parent": F("pk")}),
 ])  # fmt: skip
 def test_the_application_can_not_change_what_was_approved_or_found(running, key, changed):
-    with pytest.raises(ProgrammingError), transaction.atomic():
+    with pytest.raises(ProgrammingError, match="Cannot update"), transaction.atomic():
         Step.objects.filter(plan=running, key=key).update(**changed)
 
 

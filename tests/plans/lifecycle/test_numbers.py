@@ -1,0 +1,28 @@
+"""The numbers that execution counts with can not go below zero: one check of the database covers them all."""
+
+import pytest
+from django.db import IntegrityError
+
+from plans.models import Attempt, Plan, Revision, Step
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def step(requester):
+    plan = Plan.objects.create(requester=requester, goal="Try")
+    revision = Revision.objects.create(plan=plan, number=1)
+    return Step.objects.create(plan=plan, revision=revision, index=1, key="a", name="a", tool="diagnostic.noop")
+
+
+@pytest.mark.parametrize("number", ["index", "unmet", "token", "attempts_made", "items_open", "estimated_seconds"])
+def test_no_number_of_a_step_goes_below_zero(step, number):
+    with pytest.raises(IntegrityError, match="negative"):
+        Step.objects.filter(pk=step.pk).update(**{number: -1})
+
+
+@pytest.mark.parametrize("number", ["number", "expects_token", "token", "line_count"])
+def test_no_number_of_an_attempt_goes_below_zero(step, number):
+    attempt = Attempt.objects.create(step=step, plan=step.plan, number=1, token=1)
+    with pytest.raises(IntegrityError, match="negative"):
+        Attempt.objects.filter(pk=attempt.pk).update(**{number: -1})
