@@ -83,7 +83,8 @@ def commit_files(
     note = _message(message, trailers)
     with _locked(folder) as git_dir, _index(git_dir) as index:
         env = {"GIT_INDEX_FILE": str(index), **_signature(author)}
-        listing = _stage(folder, files, index.parent)
+        places = _write(files, index.parent)
+        listing = _stage(folder, places)
         for _ in range(TRIES):
             parent = _resolve(folder, ref)
             _git(folder, "read-tree", *([parent] if parent else ["--empty"]), env=env)
@@ -100,7 +101,7 @@ def commit_files(
                     if _resolve(folder, ref) == parent:
                         raise  # nobody was faster, so trying again would fail the same way
                     continue
-            _show_in_work_tree(folder, git_dir, index, files)
+            _show_in_work_tree(folder, git_dir, index, places)
             return made
     raise GitTrailError(f"The audit repository's branch kept moving; given up after {TRIES} tries.")
 
@@ -196,25 +197,28 @@ def _index(git_dir: Path) -> Iterator[Path]:
         raise GitTrailError(f"The audit repository cannot be written to: {error.strerror or error}.") from error
 
 
-def _stage(folder: Path, files: Mapping[str, bytes], scratch: Path) -> bytes:
+def _write(files: Mapping[str, bytes], scratch: Path) -> dict[str, Path]:
+    """Write the files' contents once, where git reads them and from where they go into the work tree."""
+    places = {path: scratch.resolve() / str(number) for number, path in enumerate(files)}
+    for path, place in places.items():
+        place.write_bytes(files[path])
+    return places
+
+
+def _stage(folder: Path, places: Mapping[str, Path]) -> bytes:
     """Store the files' contents and answer the lines that put them into an index; one call for all of them."""
-    places = [scratch / str(number) for number in range(len(files))]
-    for place, data in zip(places, files.values(), strict=True):
-        place.write_bytes(data)
-    names = "".join(f"{place.resolve()}\n" for place in places).encode()
+    names = "".join(f"{place}\n" for place in places.values()).encode()
     blobs = _text(folder, "hash-object", "-w", "--no-filters", "--stdin-paths", feed=names).split()
-    return "".join(f"100644 {blob}\t{path}\0" for blob, path in zip(blobs, files, strict=True)).encode()
+    return "".join(f"100644 {blob}\t{path}\0" for blob, path in zip(blobs, places, strict=True)).encode()
 
 
-def _show_in_work_tree(folder: Path, git_dir: Path, index: Path, files: Mapping[str, bytes]) -> None:
+def _show_in_work_tree(folder: Path, git_dir: Path, index: Path, places: Mapping[str, Path]) -> None:
     if git_dir == folder:
         return  # a bare repository has no work tree
-    for path, data in files.items():
+    for path, place in places.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(f".{target.name}.new")
-        fresh.write_bytes(data)
-        fresh.replace(target)
+        place.replace(target)
     index.replace(git_dir / "index")
 
 

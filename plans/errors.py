@@ -55,7 +55,7 @@ class InvalidPlan(Refused):
     """A plan written by a program has errors. `errors` are {"loc": [...], "msg": …}, one for each place."""
 
     def __init__(self, errors: Sequence[dict[str, object]]) -> None:
-        first = errors[0]["msg"] if errors else "it has no steps"
+        first = str(errors[0]["msg"]).removesuffix(".") if errors else "it has no steps"
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         super().__init__("invalid_plan", f"The plan was not saved: {first}{more}.")
         self.errors = list(errors)
