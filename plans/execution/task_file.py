@@ -11,14 +11,15 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from agents import jobs
+from agents.models import Agent
 from audit import git_trail, trail
 from audit.task_file import STATUSES
 from plans.conf import COMMIT_TASKS
 from plans.enums import Decision
-from plans.models import Approval, Attempt, Step, UnwrittenTask
+from plans.models import Approval, Attempt, Plan, Revision, Step, UnwrittenTask
 
 logger = logging.getLogger(__name__)
-_BATCH: Final = 200
+_BATCH: Final = 1_000  # every commit writes the list of all tasks there are anew, so a few large ones
 
 
 def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,15 +29,15 @@ def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
     Raises GitTrailError while git is in trouble; the job is then tried again and nothing is lost.
     """
     written = 0
-    while attempts := list(unwritten()[:_BATCH]):
-        steps = list({attempt.step_id: attempt.step for attempt in attempts}.values())
+    while ended := dict(unwritten().values_list("pk", "step_id")[:_BATCH]):
+        steps = _read(list(dict.fromkeys(ended.values())))
         payloads = task_files(steps)
         commit = git_trail.commit_tasks(payloads)
         by_plan: dict[UUID, list[Step]] = {}
         for step in steps:
             by_plan.setdefault(step.plan_id, []).append(step)
         with transaction.atomic():
-            UnwrittenTask.objects.filter(pk__in=[attempt.pk for attempt in attempts]).delete()
+            UnwrittenTask.objects.filter(pk__in=list(ended)).delete()
             for plan_id, of_plan in by_plan.items():
                 trail.record(
                     "tasks.committed",
@@ -61,14 +62,26 @@ def ask_for_commit() -> None:
 def unwritten() -> QuerySet[Attempt]:
     """Ended attempts that no commit holds yet; those of a step that is tried again come when the step has ended."""
     ended = Attempt.objects.filter(pk__in=UnwrittenTask.objects.values("pk"), step__status__in=STATUSES)
-    return ended.select_related("step__plan", "step__revision").order_by("finished_at", "pk")
+    return ended.order_by("finished_at", "pk")
+
+
+def _read(step_ids: Sequence[UUID]) -> list[Step]:
+    """These steps, with their plans and revisions read once each: a revision's header names every step of its plan."""
+    found = Step.objects.defer("output", "proof", "items").in_bulk(step_ids)
+    plans = Plan.objects.in_bulk({step.plan_id for step in found.values()})
+    revisions = Revision.objects.defer("header", "risk_facts").in_bulk({step.revision_id for step in found.values()})
+    for step in found.values():
+        step.plan, step.revision = plans[step.plan_id], revisions[step.revision_id]
+    return [found[step_id] for step_id in step_ids]
 
 
 def task_files(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """The contents of `.audit/tasks/<task_id>.json` for each step, as things are now; the same few queries for all."""
     attempts: dict[UUID, list[Attempt]] = {step.pk: [] for step in steps}
-    tried = Attempt.objects.filter(step__in=list(attempts), started_at__isnull=False)
-    for attempt in tried.select_related("agent").order_by("number"):
+    tried = Attempt.objects.filter(step__in=list(attempts), started_at__isnull=False).defer("progress")
+    agents = Agent.objects.only("name").in_bulk()
+    for attempt in tried.order_by("number"):
+        attempt.agent = agents.get(attempt.agent_id) if attempt.agent_id else None
         attempts[attempt.step_id].append(attempt)
     answers: dict[UUID, list[Approval]] = {step.revision_id: [] for step in steps}
     given = Approval.objects.filter(revision__in=list(answers), decision=Decision.APPROVED)

@@ -1,18 +1,21 @@
 """The course of a plan: order, failure, another try, waiting, and the end."""
 
 import pytest
+from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from agents.models import Agent, Job
 from agents.protocol import FailureMode
 from audit.authority import Role
 from audit.context import Actor
+from audit.git_trail import find_task
 from audit.models import DecisionRecord
 from plans import services
 from plans.conf import COMMIT_TASKS
 from plans.errors import IllegalTransition, NotFound
 from plans.execution import attempt
-from plans.execution.task_file import ask_for_commit
+from plans.execution.task_file import ask_for_commit, commit_finished_tasks
 from plans.models import Attempt, Plan, Step, events_of
 from tests import factories
 from tests.engine import stage, statuses, tries
@@ -224,3 +227,20 @@ def test_finished_steps_ask_once_for_their_place_in_git(approved, engine):
     ask_for_commit()
     ask_for_commit()
     assert Job.objects.filter(kind=COMMIT_TASKS, every__isnull=True).count() == 1
+
+
+def test_what_goes_into_git_is_read_by_the_same_few_statements_however_many_steps_there_are(
+    approved, engine, settings, tmp_path
+):
+    settings.CHIFFON_DATA_DIR = tmp_path
+    counted = []
+    for many in (2, 30):
+        plan = approved(*(step(f"s{n}") for n in range(many)))
+        engine.run()
+        steps = Step.objects.filter(plan=plan).values_list("pk", flat=True)
+        with CaptureQueriesContext(connection) as statements:
+            assert commit_finished_tasks({}) == {"tasks": many}
+        counted.append(len(statements))
+        files = [found.content for found in map(find_task, steps) if found]
+        assert [file["digest"] for file in files] == [factories.digest_of(plan)] * many
+    assert counted[0] == counted[1]
