@@ -232,7 +232,7 @@ def test_finished_steps_ask_once_for_their_place_in_git(approved, engine):
 def test_what_goes_into_git_is_read_by_the_same_few_statements_however_many_steps_there_are(
     approved, engine, settings, tmp_path
 ):
-    settings.CHIFFON_DATA_DIR = tmp_path
+    settings.CHIFFON_AUDIT_DIR = tmp_path
     counted = []
     for many in (2, 30):
         plan = approved(*(step(f"s{n}") for n in range(many)))
