@@ -1,4 +1,4 @@
-"""Small database expressions that several apps use."""
+"""Small pieces of database that several apps use: expressions, and the guard of a lifecycle."""
 
 from __future__ import annotations
 

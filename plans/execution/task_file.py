@@ -8,15 +8,14 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 
 from agents import jobs
-from agents.models import Agent
 from audit import git_trail, trail
 from audit.task_file import STATUSES
 from plans.conf import COMMIT_TASKS
 from plans.enums import Decision
-from plans.models import Approval, Attempt, Plan, Revision, Step, UnwrittenTask
+from plans.models import Approval, Attempt, Revision, Step, UnwrittenTask
 
 logger = logging.getLogger(__name__)
 _BATCH: Final = 1_000  # every commit writes the list of all tasks there are anew, so a few large ones
@@ -36,19 +35,20 @@ def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
         by_plan: dict[UUID, list[Step]] = {}
         for step in steps:
             by_plan.setdefault(step.plan_id, []).append(step)
+        records = [
+            trail.prepare(
+                "tasks.committed",
+                subject=("plan", plan_id),
+                plan_id=plan_id,
+                trace_id=of_plan[0].plan.trace_id,
+                service=of_plan[0].plan.service,
+                facts={"commit": commit, "count": len(of_plan), "tasks": [str(step.pk) for step in of_plan]},
+            )
+            for plan_id, of_plan in by_plan.items()
+        ]
         with transaction.atomic():
             UnwrittenTask.objects.filter(pk__in=list(ended)).delete()
-            for plan_id, of_plan in by_plan.items():
-                trail.record(
-                    "tasks.committed",
-                    subject=("plan", plan_id),
-                    plan_id=plan_id,
-                    trace_id=of_plan[0].plan.trace_id,
-                    service=of_plan[0].plan.service,
-                    commit=commit,
-                    count=len(of_plan),
-                    tasks=[str(step.pk) for step in of_plan],
-                )
+            trail.record_all(records)
         written += len(steps)
     return {"tasks": written}
 
@@ -66,22 +66,17 @@ def unwritten() -> QuerySet[Attempt]:
 
 
 def _read(step_ids: Sequence[UUID]) -> list[Step]:
-    """These steps, with their plans and revisions read once each: a revision's header names every step of its plan."""
-    found = Step.objects.defer("output", "proof", "items").in_bulk(step_ids)
-    plans = Plan.objects.in_bulk({step.plan_id for step in found.values()})
-    revisions = Revision.objects.defer("header", "risk_facts").in_bulk({step.revision_id for step in found.values()})
-    for step in found.values():
-        step.plan, step.revision = plans[step.plan_id], revisions[step.revision_id]
-    return [found[step_id] for step_id in step_ids]
+    """These steps, in this order; not joined, because a revision's header names every step of its plan."""
+    revisions = Prefetch("revision", Revision.objects.defer("header", "risk_facts"))
+    steps = Step.objects.defer("output", "proof", "items").prefetch_related("plan", revisions).in_bulk(step_ids)
+    return [steps[step_id] for step_id in step_ids]
 
 
 def task_files(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """The contents of `.audit/tasks/<task_id>.json` for each step, as things are now; the same few queries for all."""
     attempts: dict[UUID, list[Attempt]] = {step.pk: [] for step in steps}
     tried = Attempt.objects.filter(step__in=list(attempts), started_at__isnull=False).defer("progress")
-    agents = Agent.objects.only("name").in_bulk()
-    for attempt in tried.order_by("number"):
-        attempt.agent = agents.get(attempt.agent_id) if attempt.agent_id else None
+    for attempt in tried.prefetch_related("agent").order_by("number"):
         attempts[attempt.step_id].append(attempt)
     answers: dict[UUID, list[Approval]] = {step.revision_id: [] for step in steps}
     given = Approval.objects.filter(revision__in=list(answers), decision=Decision.APPROVED)

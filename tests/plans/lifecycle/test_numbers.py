@@ -3,16 +3,15 @@
 import pytest
 from django.db import IntegrityError
 
-from plans.models import Attempt, Plan, Revision, Step
+from plans.models import Attempt, Step
+from tests import factories
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def step(requester):
-    plan = Plan.objects.create(requester=requester, goal="Try")
-    revision = Revision.objects.create(plan=plan, number=1)
-    return Step.objects.create(plan=plan, revision=revision, index=1, key="a", name="a", tool="diagnostic.noop")
+    return Step.objects.get(plan=factories.make_plan(requester, [factories.step("a")]))
 
 
 @pytest.mark.parametrize("number", ["index", "unmet", "token", "attempts_made", "items_open", "estimated_seconds"])
