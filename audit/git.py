@@ -1,7 +1,7 @@
 """Git, as far as the trail needs it: add files on top of a branch, and read a file and its newest commit back.
 
 Every call runs the `git` program with an environment of its own: no user or system configuration, no hooks, no
-prompts, no network. The trail's own index is used for writing, so no lock file of a killed git stands in the way.
+prompts, no network. No index is used for writing, so no lock file of a killed git stands in the way.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,8 @@ BRANCH: Final = "main"
 SECONDS: Final = 60.0
 LOCK_SECONDS: Final = 30.0
 TRIES: Final = 20
+MOST_PACKS: Final = 50  # more of them make reading slow
+_NEXT: Final = "refs/chiffon/next"  # the commit that is being made
 _CONFIG: Final = (
     ("core.hooksPath", os.devnull),
     ("core.fsmonitor", "false"),
@@ -34,6 +36,7 @@ _CONFIG: Final = (
     ("commit.gpgSign", "false"),
     ("protocol.allow", "never"),
     ("gc.auto", "0"),
+    ("core.compression", "1"),
     ("safe.directory", "*"),
 )
 _PATH: Final = re.compile(r"\.?[A-Za-z0-9_][A-Za-z0-9._-]*(?:/\.?[A-Za-z0-9_][A-Za-z0-9._-]*)*")
@@ -70,40 +73,51 @@ def ensure_repository(folder: Path) -> None:
 def commit_files(
     folder: Path, files: Mapping[str, bytes], *, message: str, author: str, trailers: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """Commit these files on top of the branch in one commit and answer its id.
+    """Commit these files on top of the branch in one commit and answer its id; show() brings them into the work tree.
 
     If the branch holds exactly these files already, the newest commit that touched them is answered and none is made.
-    Writers wait for each other; who is not of this program is noticed when the branch moves. The work tree, if the
-    repository has one, gets the same files, also when a killed predecessor did not come that far.
+    Writers wait for each other; who is not of this program is noticed when the branch moves.
     Raises GitTrailError for everything git or the disk refuses; nothing half-done is ever visible on the branch.
     """
     ref = f"refs/heads/{BRANCH}"
     for path in files:
         _check_path(path)
-    note = _message(message, trailers)
-    with _locked(folder) as git_dir, _index(git_dir) as index:
-        env = {"GIT_INDEX_FILE": str(index), **_signature(author)}
-        places = _write(files, index.parent)
-        listing = _stage(folder, places)
+    with _locked(folder) as git_dir:
+        for left in git_dir.glob("fast_import_crash_*"):  # what it says is in the error already; else one for each try
+            left.unlink(missing_ok=True)
         for _ in range(TRIES):
             parent = _resolve(folder, ref)
-            _git(folder, "read-tree", *([parent] if parent else ["--empty"]), env=env)
-            _git(folder, "update-index", "-z", "--index-info", feed=listing, env=env)
-            tree = _text(folder, "write-tree", env=env)
-            if parent and tree == _text(folder, "rev-parse", "--verify", f"{parent}^{{tree}}"):
-                made = _text(folder, "log", "-1", "--format=%H", parent, "--", *files) or parent
-            else:
-                above = ["-p", parent] if parent else []
-                made = _text(folder, "commit-tree", tree, *above, "-F", "-", feed=note, env=env)
-                try:
-                    _git(folder, "update-ref", "-m", "chiffon", ref, made, parent or "0" * len(made))
-                except GitTrailError:
-                    if _resolve(folder, ref) == parent:
-                        raise  # nobody was faster, so trying again would fail the same way
-                    continue
-            _show_in_work_tree(folder, git_dir, index, places)
+            stream = _stream(files, parent, _message(message, trailers), author)
+            # One pack for the batch: to make a file for each object takes longer than everything else about a step.
+            _git(folder, "fast-import", "--quiet", "--force", "--date-format=now", "--done", feed=stream)
+            made, tree = _text(folder, "rev-parse", _NEXT, f"{_NEXT}^{{tree}}").split()
+            if parent and tree == _text(folder, "rev-parse", f"{parent}^{{tree}}"):
+                _git(folder, "update-ref", "-d", _NEXT)
+                return _text(folder, "log", "-1", "--format=%H", parent, "--", *files) or parent
+            try:
+                _git(folder, "update-ref", "-m", "chiffon", ref, made, parent or "0" * len(made))
+            except GitTrailError:
+                if _resolve(folder, ref) == parent:
+                    raise  # nobody was faster, so trying again would fail the same way
+                continue
+            _git(folder, "update-ref", "-d", _NEXT)
             return made
     raise GitTrailError(f"The audit repository's branch kept moving; given up after {TRIES} tries.")
+
+
+def show(folder: Path) -> None:
+    """Bring the work tree, if the repository has one, to what the branch holds, and put many small packs together.
+
+    A file per task costs more than its commit, so callers do this when there is time. Raises GitTrailError.
+    """
+    with _locked(folder) as git_dir:
+        commit = _resolve(folder, f"refs/heads/{BRANCH}")
+        if commit and git_dir != folder:
+            with _index(git_dir) as index:
+                _git(folder, "read-tree", "--reset", "-u", commit, env={"GIT_INDEX_FILE": str(index)})
+                index.replace(git_dir / "index")
+        if sum(1 for _ in (git_dir / "objects" / "pack").glob("*.pack")) > MOST_PACKS:
+            _git(folder, "repack", "-q", "-d", "-l", "--geometric=2")
 
 
 def read_file(folder: Path, path: str, *, commit: str = "") -> bytes | None:
@@ -187,55 +201,38 @@ def _locked(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _index(git_dir: Path) -> Iterator[Path]:
-    """A private index inside the repository, so that it can become the real one by a rename."""
+    """A copy of the index inside the repository, to become the real one by a rename: a lock left on that is in nobody's way."""
     for left in git_dir.glob("chiffon-index-*"):  # by a writer that was killed: we hold the lock, so it is gone
         shutil.rmtree(left, ignore_errors=True)
     try:
         with tempfile.TemporaryDirectory(prefix="chiffon-index-", dir=git_dir) as scratch:
-            yield Path(scratch) / "index"
+            index = Path(scratch) / "index"
+            with suppress(FileNotFoundError):
+                shutil.copyfile(git_dir / "index", index)
+            yield index
     except OSError as error:
         raise GitTrailError(f"The audit repository cannot be written to: {error.strerror or error}.") from error
 
 
-def _write(files: Mapping[str, bytes], scratch: Path) -> dict[str, Path]:
-    """Write the files' contents once, where git reads them and from where they go into the work tree."""
-    places = {path: scratch.resolve() / str(number) for number, path in enumerate(files)}
-    for path, place in places.items():
-        place.write_bytes(files[path])
-    return places
-
-
-def _stage(folder: Path, places: Mapping[str, Path]) -> bytes:
-    """Store the files' contents and answer the lines that put them into an index; one call for all of them."""
-    names = "".join(f"{place}\n" for place in places.values()).encode()
-    blobs = _text(folder, "hash-object", "-w", "--no-filters", "--stdin-paths", feed=names).split()
-    return "".join(f"100644 {blob}\t{path}\0" for blob, path in zip(blobs, places, strict=True)).encode()
-
-
-def _show_in_work_tree(folder: Path, git_dir: Path, index: Path, places: Mapping[str, Path]) -> None:
-    if git_dir == folder:
-        return  # a bare repository has no work tree
-    for path, place in places.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        place.replace(target)
-    index.replace(git_dir / "index")
+def _stream(files: Mapping[str, bytes], parent: str, note: bytes, author: str) -> bytes:
+    """The commit as `git fast-import` reads it (its manual, "INPUT FORMAT"), on a reference of our own."""
+    return b"".join(
+        [
+            f"commit {_NEXT}\nauthor {author} now\ncommitter {author} now\ndata {len(note)}\n".encode() + note,
+            f"from {parent}\n".encode() if parent else b"",
+            *(
+                part
+                for path, data in files.items()
+                for part in (f"M 100644 inline {path}\ndata {len(data)}\n".encode(), data, b"\n")
+            ),
+            b"done\n",
+        ]
+    )
 
 
 def _message(message: str, trailers: Sequence[tuple[str, str]]) -> bytes:
     tail = [f"{key}: {' '.join(value.split())}" for key, value in trailers]
     return ("\n\n".join([message.strip(), *(["\n".join(tail)] if tail else [])]) + "\n").encode("utf-8", "replace")
-
-
-def _signature(author: str) -> dict[str, str]:
-    name, _, email = author.partition(" <")
-    email = email.rstrip(">")
-    return {
-        "GIT_AUTHOR_NAME": name,
-        "GIT_AUTHOR_EMAIL": email,
-        "GIT_COMMITTER_NAME": name,
-        "GIT_COMMITTER_EMAIL": email,
-    }
 
 
 def _text(folder: Path, *args: str, feed: bytes = b"", env: Mapping[str, str] | None = None) -> str:

@@ -81,6 +81,11 @@ def commit_tasks(payloads: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def show() -> None:
+    """Bring the work tree of the audit repository to what is committed. Raises GitTrailError."""
+    git.show(audit_folder())
+
+
 def find_task(task_id: str | UUID, *, hint: str = "") -> TaskCommit | None:
     """A task's file as it is now, with its commit; None if there is none. Raises GitTrailError, InvalidTaskFile.
 

@@ -14,17 +14,19 @@ from agents import jobs
 from audit import git_trail, trail
 from audit.task_file import STATUSES
 from plans.conf import COMMIT_TASKS
-from plans.enums import Decision
+from plans.enums import LIVE_ATTEMPTS, Decision
 from plans.models import Approval, Attempt, Revision, Step, UnwrittenTask
 
 logger = logging.getLogger(__name__)
 _BATCH: Final = 1_000  # every commit writes the list of all tasks there are anew, so a few large ones
+_SHOWN_AT_ONCE: Final = 50  # so many files are brought into the work tree also while steps run
 
 
 def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
     """Commit the files of all tasks whose attempts ended since the last time, one commit a batch.
 
     Idempotent: equal content makes no new commit, and a mark that could not be written is written the next time.
+    The work tree follows when nothing runs, because to make a file takes longer than the rest of a step.
     Raises GitTrailError while git is in trouble; the job is then tried again and nothing is lost.
     """
     written = 0
@@ -50,6 +52,8 @@ def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
             UnwrittenTask.objects.filter(pk__in=list(ended)).delete()
             trail.record_all(records)
         written += len(steps)
+    if written and (written <= _SHOWN_AT_ONCE or not Attempt.objects.filter(status__in=LIVE_ATTEMPTS).exists()):
+        git_trail.show()
     return {"tasks": written}
 
 

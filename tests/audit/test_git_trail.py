@@ -72,10 +72,11 @@ def test_a_batch_of_tasks_is_one_commit_by_the_audit_author_that_names_plan_and_
     assert names == sorted(f".audit/tasks/{one['task_id']}.json" for one in batch)
 
 
-def test_the_files_lie_in_the_work_tree_too_and_git_sees_no_difference(repository):
+def test_the_files_lie_in_the_work_tree_too_once_they_are_shown_and_git_sees_no_difference(repository):
     one = payload()
     git_trail.commit_tasks([one])
     git_trail.commit_tasks([payload()])
+    git_trail.show()
     assert json.loads((repository / ".audit/tasks" / f"{one['task_id']}.json").read_text()) == one
     assert said_by_git(repository, "status", "--porcelain") == ""
 
@@ -127,6 +128,7 @@ def test_many_writers_at_once_lose_nothing(repository):
     assert commits_of(repository) == 8
     names = said_by_git(repository, "ls-tree", "-r", "--name-only", "main").splitlines()
     assert names == sorted(f".audit/tasks/{one['task_id']}.json" for batch in batches for one in batch)
+    git_trail.show()
     assert said_by_git(repository, "status", "--porcelain") == ""
 
 
@@ -201,19 +203,40 @@ def test_what_a_killed_git_left_behind_stands_in_nobodys_way(repository):
     git_trail.commit_tasks([payload()])
     (repository / ".git" / "index.lock").touch()
     (repository / ".git" / "chiffon-index-killed").mkdir()
-    git_trail.commit_tasks([payload()])
-    assert commits_of(repository) == 2
-    assert not (repository / ".git" / "chiffon-index-killed").exists()
-
-
-def test_a_batch_that_was_committed_but_not_shown_is_shown_when_it_is_tried_again(repository):
+    (repository / ".git" / "fast_import_crash_1").touch()
+    said_by_git(repository, "update-ref", "refs/chiffon/next", said_by_git(repository, "rev-parse", "main"))
     one = payload()
     git_trail.commit_tasks([one])
-    place = repository / ".audit/tasks" / f"{one['task_id']}.json"
-    place.unlink()
-    git_trail.commit_tasks([one])
-    assert place.exists()
+    git_trail.show()
+    assert commits_of(repository) == 2
+    assert (repository / ".audit/tasks" / f"{one['task_id']}.json").exists()
+    assert not [*(repository / ".git").glob("chiffon-index-*"), *(repository / ".git").glob("fast_import_crash_*")]
+    assert said_by_git(repository, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
+
+
+def test_a_file_that_is_gone_or_changed_in_the_work_tree_comes_back(repository):
+    gone, changed = payload(), payload()
+    git_trail.commit_tasks([gone, changed])
+    git_trail.show()
+    places = [repository / task_file.path_of(one["task_id"]) for one in (gone, changed)]
+    places[0].unlink()
+    places[1].write_text("{}")
+    git_trail.show()
+    assert [json.loads(place.read_text()) for place in places] == [gone, changed]
     assert commits_of(repository) == 1
+
+
+def test_many_batches_do_not_leave_many_packs(repository, monkeypatch):
+    monkeypatch.setattr(git, "MOST_PACKS", 3)
+    batches = [[payload() for _ in range(120)] for _ in range(5)]
+    for batch in batches:
+        git_trail.commit_tasks(batch)
+    packs = repository / ".git" / "objects" / "pack"
+    assert len(list(packs.glob("*.pack"))) == 5
+    git_trail.show()
+    assert len(list(packs.glob("*.pack"))) <= 2
+    assert said_by_git(repository, "fsck", "--strict", "--no-dangling") == ""
+    assert len(said_by_git(repository, "ls-tree", "-r", "--name-only", "main").splitlines()) == 600
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_sentence(tmp_path, settings):
