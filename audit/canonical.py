@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -13,6 +14,7 @@ from uuid import UUID
 import rfc8785
 
 LARGEST_INTEGER: Final = 2**53 - 1  # RFC 8785 holds no larger one exactly
+_sorted: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _NOT_STORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -46,9 +48,19 @@ def _stored(value: Any, exact: bool) -> Any:
         return value if math.isfinite(value) else str(value)
     if kind is list or kind is tuple:
         return [_stored(item, exact) for item in value]
-    if kind is dict and all(type(key) is str for key in value):
-        return {storable(key): _stored(item, exact) for key, item in value.items()}
+    if kind is dict:
+        if _NOT_STORABLE.search(_joined(value)):
+            return {storable(key): _stored(item, exact) for key, item in value.items()}
+        return {key: _stored(item, exact) for key, item in value.items()}
     raise _Rare
+
+
+def _joined(keys: Iterable[Any]) -> str:
+    """The keys of an object as one text, to look at all of them at once. Raises _Rare for a key that is no text."""
+    try:
+        return "".join(keys)
+    except TypeError:
+        raise _Rare from None
 
 
 def _plain_leaf(value: Any) -> Any:
@@ -64,8 +76,7 @@ def _plain_leaf(value: Any) -> Any:
 def canonical(value: Any) -> bytes:
     """The canonical bytes of a JSON value. Raises ValueError for what RFC 8785 cannot hold (NaN, integers over 2^53)."""
     try:
-        text = json.dumps(_common(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return text.encode()
+        return _sorted(_common(value)).encode()
     except (_Rare, UnicodeEncodeError):
         return rfc8785.dumps(value)
 
@@ -86,8 +97,8 @@ def _common(value: Any) -> Any:
         return value
     if kind is float and (value == 0 or 1e-4 <= abs(value) < 1e15):
         return int(value) if value.is_integer() else value
-    if kind is dict and all(type(key) is str and key.isascii() for key in value):
-        return {key: _common(item) for key, item in value.items()}
+    if kind is dict and _joined(value).isascii():
+        return {key: item if type(item) is str else _common(item) for key, item in value.items()}
     if kind is list or kind is tuple:
         return [_common(item) for item in value]
     raise _Rare
