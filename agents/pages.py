@@ -170,7 +170,11 @@ def agent_page(name: str) -> AgentPage | None:
         Agent.objects.filter(name=name).annotate(used=Count("attempts", filter=Q(attempts__status__in=_HOLDS_A_SLOT)))
     )
     for agent, running in _with_running(agents):
-        last = agent.attempts.select_related("step", "plan__requester").order_by("-created_at")[:8]
+        last = (
+            agent.attempts.select_related("step", "plan__requester")
+            .prefetch_related("choice")
+            .order_by("-created_at")[:8]
+        )
         return AgentPage(AgentRow(agent, agent.used, running), list(last))
     return None
 

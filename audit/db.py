@@ -1,12 +1,27 @@
-"""Small pieces of database that several apps use: expressions, and the guard of a lifecycle."""
+"""Small pieces of database that several apps use: a prepared call, expressions, and the guard of a lifecycle."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pgtrigger
-from django.db import models
+import psycopg
+from django.db import connection, models
+
+from audit.canonical import sha256_hex
+
+
+def call(statement: str, arguments: Sequence[Any]) -> Any:
+    """The one value that a statement answers, prepared once per connection: one that is needed for each step or plan.
+
+    It commits by itself unless the caller has a transaction. None for no row. Raises django.db.DatabaseError.
+    """
+    connection.close_if_health_check_failed()  # as Django's own cursors do it; once for each request or task
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        row = cursor.execute(statement, arguments, prepare=True).fetchone()
+    return row[0] if row else None
 
 
 class NextVal(models.Func):
@@ -35,23 +50,50 @@ class CurrentXid(models.Func):
 class LegalMoves(pgtrigger.Trigger):
     """Refuse each change of a status that its table of transitions does not list, whoever makes it.
 
-    The condition decides, so PostgreSQL calls the function only to refuse. After the change, because a trigger before it
-    would lock every row that is changed once more, which is written to the WAL.
+    The condition decides, so PostgreSQL calls the trigger only to refuse. It asks a function, because a condition is parsed anew
+    for each statement, and a table of transitions is long. The trigger comes after the change: one before it would lock every
+    row that is changed once more, which is written to the WAL.
     """
 
     def __init__(self, *, name: str, field: str, transitions: Mapping[Any, Collection[Any]]) -> None:
-        """`field` is the status' column; `transitions` says where each status may go."""
+        """`field` is the status' column; `transitions` says where each status may go.
+
+        The function's name ends with a digest of the table: a new table makes a migration, which has to run define() first.
+        """
         legal = ",".join(f"{was}:{now}" for was, to in transitions.items() for now in sorted(map(str, to)))
+        function = f"{name}_{sha256_hex(legal.encode())[:8]}"
+        self._definition = (
+            f"CREATE OR REPLACE FUNCTION {function}(was text, now text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$\n"
+            f"BEGIN RETURN was = now OR was || ':' || now = ANY ('{{{legal}}}'::text[]); END $$;"
+        )
         super().__init__(
             name=name,
             when=pgtrigger.After,
             operation=pgtrigger.UpdateOf(field),  # type: ignore[no-untyped-call]
-            condition=pgtrigger.Condition(
-                f'OLD."{field}" IS DISTINCT FROM NEW."{field}" AND '
-                f"NOT (OLD.\"{field}\" || ':' || NEW.\"{field}\") = ANY ('{{{legal}}}'::text[])"
-            ),
+            condition=pgtrigger.Condition(f'NOT {function}(OLD."{field}", NEW."{field}")'),
             func=(
                 f'RAISE EXCEPTION \'pgtrigger: Invalid transition of field "{field}" from "%" to "%" on table %\', '
                 f'OLD."{field}", NEW."{field}", TG_TABLE_NAME;'
+            ),
+        )
+
+    def define(self) -> str:
+        """The statement that makes the function."""
+        return self._definition
+
+
+class CheckOnce(pgtrigger.Trigger):
+    """A check of columns that are written once: not made again, as PostgreSQL makes one, with every change of the row."""
+
+    def __init__(self, *, name: str, fields: Sequence[str], condition: str) -> None:
+        """`condition` is what must hold, in SQL over NEW; `fields` are the columns that it reads."""
+        super().__init__(
+            name=name,
+            when=pgtrigger.After,
+            operation=pgtrigger.Insert | pgtrigger.UpdateOf(*fields),  # type: ignore[no-untyped-call]
+            condition=pgtrigger.Condition(f"NOT ({condition})"),
+            func=(
+                f"RAISE EXCEPTION 'a row of % violates check \"{name}\"', TG_TABLE_NAME "
+                f"USING ERRCODE = 'check_violation', CONSTRAINT = '{name}';"
             ),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 import uuid
@@ -18,3 +19,9 @@ def uuid7() -> uuid.UUID:
     value |= 0x7 << 76 | (random >> 68 & 0xFFF) << 64
     value |= 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF
     return uuid.UUID(int=value)
+
+
+def uuid_of(content: bytes) -> uuid.UUID:
+    """The UUID version 8 that is made of some content, so that equal contents have the same (RFC 9562, section 5.8)."""
+    value = int.from_bytes(hashlib.sha256(content).digest()[:16])
+    return uuid.UUID(int=value & ~(0xF << 76 | 0b11 << 62) | 0x8 << 76 | 0b10 << 62)

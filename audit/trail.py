@@ -12,6 +12,7 @@ from django.db import connection
 
 from audit.canonical import canonical, plain, sha256_hex, storable
 from audit.context import Actor, current_actor, current_trace
+from audit.db import call
 from audit.decisions import DECISIONS
 from audit.errors import NoTransaction, UnknownDecision
 from audit.models import DecisionRecord
@@ -85,10 +86,14 @@ def record_all(rows: Sequence[DecisionRecord]) -> None:
     if not rows:
         return
     # Written out, because every decision there is comes through here and the ORM takes longer over it than the database.
-    with connection.cursor() as cursor:
-        values = [getattr(row, column) for row in rows for column in _COLUMNS]
-        cursor.execute(f"{_INSERT}{', '.join([_ROW] * len(rows))} RETURNING sequence", values)
-        sequences = sorted(sequence for (sequence,) in cursor.fetchall())
+    statement = f"{_INSERT}{', '.join([_ROW] * len(rows))} RETURNING sequence"
+    values = [getattr(row, column) for row in rows for column in _COLUMNS]
+    if len(rows) == 1:
+        sequences = [call(statement, values)]
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            sequences = sorted(sequence for (sequence,) in cursor.fetchall())
     for row, sequence in zip(rows, sequences, strict=True):
         row.sequence = sequence
         row._state.adding, row._state.db = False, connection.alias

@@ -108,7 +108,12 @@ def tell_steps(steps: Sequence[Step], revisions: Sequence[UUID]) -> dict[UUID, d
         upstream[downstream].append(key)
     attempts: dict[UUID, list[Attempt]] = defaultdict(list)
     ids = [step.pk for step in steps]
-    for attempt in Attempt.objects.filter(step__in=ids).select_related("agent").order_by("step", "number"):
+    for attempt in (
+        Attempt.objects.filter(step__in=ids)
+        .select_related("agent")
+        .prefetch_related("choice")
+        .order_by("step", "number")
+    ):
         attempts[attempt.step_id].append(attempt)
     return {step.pk: _tell_step(step, upstream[step.pk], attempts[step.pk]) for step in steps}
 

@@ -227,7 +227,13 @@ def _postgres_child(cluster: Cluster) -> Child:
     return Child(
         "postgres",
         cluster.command(),
-        {"LC_ALL": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)},
+        {
+            "LC_ALL": "C.UTF-8",
+            "PATH": os.environ.get("PATH", os.defpath),
+            # glibc's: a backend keeps what each statement needs, instead of taking it from the system and giving it back.
+            "MALLOC_TOP_PAD_": str(4 * 2**20),
+            "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
+        },
         is_ready=cluster.is_ready,
         is_server=True,
         stop_signal=signal.SIGINT,  # fast: it does not wait for clients

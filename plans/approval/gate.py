@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from django.db import connection
-
+from audit.db import call
 from plans.digest import STEP_FIELDS, VERSION, belongs, digest_of, header_content, step_content
 from plans.enums import Decision, StepKind
 from plans.models import Approval, ApprovalPolicy, Plan
@@ -107,25 +106,15 @@ class Standing:
         return max(0, int(self.policy["approvals_needed"]) - given)
 
 
-_STANDING: Final = """
-SELECT jsonb_build_object('revision', to_jsonb(revision), 'rows', chiffon_rows(revision.id), 'policy', to_jsonb(policy), 'answers', (
-    SELECT coalesce(jsonb_agg(jsonb_build_object('decision', decision, 'digest', digest, 'approver_id', approver_id) ORDER BY id), '[]')
-    FROM plans_approval WHERE revision_id = revision.id))
-FROM plans_revision revision JOIN plans_approvalpolicy policy ON policy.active WHERE revision.plan_id = %s AND revision.number = %s
-"""
-
-
 def standing(plan: Plan, *, viewer: Any) -> Standing:
     """What the current revision of a plan needs, what it has, and what this viewer can still add: one statement.
 
     Raises ApprovalPolicy.DoesNotExist before the first start.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_STANDING, [plan.pk, plan.revision_number])
-        row = cursor.fetchone()
-    if row is None:
+    text = call("SELECT chiffon_standing(%s, %s)", [plan.pk, plan.revision_number])
+    if text is None:
         raise ApprovalPolicy.DoesNotExist("No policy is active.")
-    found = json.loads(row[0]) if isinstance(row[0], str) else row[0]
+    found = json.loads(text)
     answers = tuple(Answer(**answer) for answer in found.pop("answers"))
     who = viewer.pk if viewer else None  # Chiffon itself is nobody
     return Standing(

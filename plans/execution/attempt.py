@@ -32,6 +32,7 @@ from plans.execution.finish import capped, finish, never_began, refuse
 from plans.execution.hot_path import Ending, NeedsDecision, ToBegin
 from plans.execution.output import StepContext
 from plans.models import Attempt, Plan
+from plans.phrases import COMPARES
 
 logger = logging.getLogger(__name__)
 _PAUSE_BEFORE_NEXT_TRY = 1.0  # seconds between two tries to record a result while the database is away
@@ -128,7 +129,7 @@ def _work(claimed: Claimed, context: StepContext, tool: Tool | None) -> WorkResu
     step = claimed.step
     if tool is None:
         return WorkResult.failed(FailureMode.AGENT, f"This agent has no tool {step.tool}.")
-    context.event("agent_thinking", {"text": "Compares the step with what was approved."})
+    context.event("agent_thinking", {"text": COMPARES})
     try:
         value = _resolved(claimed, tool)
     except references.Unresolvable as error:
@@ -189,7 +190,7 @@ def _end(
 ) -> Claimed | ToBegin | None:
     """The short way if the step succeeded, else the long way; then what comes next."""
     choices = fleet.continuing(claimed.agent, {claimed.need}) if go_on else {}
-    if result.outcome is Outcome.COMPLETED and not claimed.budget:
+    if result.outcome is Outcome.COMPLETED:
         try:
             finished = hot_path.finish(claimed, _ending(context, result), choices)
         except NeedsDecision:
@@ -205,7 +206,8 @@ def _end(
             elif finished.over:
                 with transaction.atomic():
                     engine.settle_if_idle(claimed.plan_id, patiently=True)
-            return finished.next
+            # Before this slot is idle, a look after the commit: what became due at that moment saw it busy and rang in vain.
+            return finished.next or hot_path.next_due(claimed.agent_id, choices)
     finish(claimed.attempt_id, token=claimed.token, result=result, lines=context.ended(), told=context.ending())
     return hot_path.next_due(claimed.agent_id, choices)
 
@@ -227,5 +229,6 @@ def _ending(context: StepContext, result: WorkResult) -> Ending:
                 EventType.AGENT_COMPLETED,
                 {"outcome": str(result.outcome), "summary": summary, "attempt": context.number},
             ),
+            (EventType.STEP_CHANGED, {"was": "running", "now": "completed", "waiting_for": ""}),
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -38,13 +38,12 @@ class ClaimedStep:
     def from_row(
         cls,
         row: Mapping[str, Any],
-        depends_on: list[str],
         *,
         by_fallback: bool = False,
         parent: Mapping[str, Any] | None = None,
     ) -> ClaimedStep:
-        """A row of plans_step as JSON, with that of its parent. `by_fallback`: its fallback does the work."""
-        of = cls.from_row(parent["step"], parent["depends_on"]) if parent else None
+        """A step as chiffon_step_told says it, with its parent. `by_fallback`: its fallback does the work."""
+        of = cls.from_row(parent) if parent else None
         fields = {name: row[name] for name in STEP_FIELDS if name not in ("depends_on", "undoes")}
         fields["undoes"] = of.key if of and row["kind"] == StepKind.ROLLBACK else ""
         means = row["fallback"] if by_fallback and row["fallback"] else row
@@ -60,12 +59,12 @@ class ClaimedStep:
             service=row["service"],
             hosts=tuple(row["hosts"]),
             proof=tuple(row["proof"]),
-            approved=step_content({**fields, "depends_on": sorted(depends_on)}),
+            approved=step_content({**fields, "depends_on": sorted(row["depends_on"])}),
             kind=row["kind"],
             item=row["item"],
             item_index=row["item_index"],
             of=of,
-            items=tuple((parent["step"]["items"] if parent else None) or ()),
+            items=tuple((parent["items"] if parent else None) or ()),
         )
 
     @property
@@ -97,28 +96,35 @@ class Claimed:
     step: ClaimedStep
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Claimed:
-        """What the database says of an attempt that was just claimed (chiffon_starting in plans/sql/hot_path.sql)."""
+    def from_row(cls, row: Mapping[str, Any], before: Claimed | None = None) -> Claimed:
+        """What the database says of an attempt that was just claimed (chiffon_claimed in plans/sql/hot_path.sql).
+
+        Of the next step of the same plan it does not say again what holds for all of it: that is as it was `before`.
+        """
+        own = {
+            "attempt_id": UUID(row["attempt"]),
+            "number": row["number"],
+            "token": row["token"],
+            "need": row["need"],
+            "location": row["location"],
+            "step": ClaimedStep.from_row(row["step"], by_fallback=row["by_fallback"], parent=row["parent"]),
+        }
+        if "plan" not in row:
+            assert before is not None
+            return replace(before, **own)
         return cls(
-            attempt_id=UUID(row["attempt"]),
-            number=row["number"],
-            token=row["token"],
+            **own,
             agent_id=UUID(row["agent"]),
             agent=row["agent_name"],
-            need=row["need"],
             plan_id=UUID(row["plan"]),
             trace_id=UUID(row["trace"]),
             requester_id=row["requester"],
             revision_id=UUID(row["revision"]),
             digest=row["digest"],
             steps=int(row["steps"] or 0),
-            budget=row.get("budget") or {},
+            budget=row["budget"] or {},
             commit=row["commit"],
             tree=row["tree"],
-            location=row["location"],
-            step=ClaimedStep.from_row(
-                row["step"], row["depends_on"], by_fallback=row.get("by_fallback", False), parent=row["parent"]
-            ),
         )
 
     @property

@@ -34,25 +34,25 @@ _BATCH = 200
 _LOOK_AHEAD = 8  # attempts beyond the free slots that learn what they wait for without a sweep
 _PAUSE_AFTER_TROUBLE = 1.0
 _SHORTEST_WAIT = 0.02  # seconds, when something is due that could not go out
-_SPACING = (
-    0.01  # seconds between a look that found nothing to do and the next: a busy fleet rings for each plan and step
-)
+_SPACING = 0.01  # seconds between a look that found nothing to do and the next: every plan and many steps ring
+_SPACING_WHILE_FULL = 0.1  # the same while nobody has room: whose slot becomes free goes on by itself
 Send = Callable[[str, dict[str, Any], str], None]
 
 
 def run(send: Send, *, stopping: Callable[[], bool]) -> None:
     """Dispatch until asked to stop. `send(task, arguments, queue)` publishes one message and may raise."""
-    swept = idle_since = 0.0
+    swept = rested = 0.0
     while not stopping():
         try:
             _listen()
-            time.sleep(max(0.0, idle_since + _SPACING - time.monotonic()))
+            time.sleep(max(0.0, rested - time.monotonic()))
             look = _look()
             if _act(look, send):
                 continue
-            idle_since = time.monotonic()
-            if look.busy and idle_since - swept >= SWEEP_SECONDS:
-                swept = idle_since  # before it: a sweep that fails must not keep work from going out
+            now = time.monotonic()
+            rested = now + (_SPACING_WHILE_FULL if look.homeless and look.room == 0 else _SPACING)
+            if look.busy and now - swept >= SWEEP_SECONDS:
+                swept = now  # before it: a sweep that fails must not keep work from going out
                 _sweep()
             else:
                 _wait(min(max(look.until_due, _SHORTEST_WAIT), SWEEP_SECONDS), stopping)
@@ -109,10 +109,11 @@ def queue_named(name: str) -> Queue:
     return Queue(name, Exchange(name, type="direct", durable=True), routing_key=name, durable=True)
 
 
-def _route_due(*, room: int | None = None) -> None:
+def _route_due(*, room: int | None) -> None:
     """Choose agents for what is due and has none yet: after a wait, or when somebody has room again.
 
-    Looks no further than there is room, unless that is not given: a wide plan has hundreds that wait for the same slot.
+    Looks no further than there is room, because a wide plan has hundreds that wait for the same slot; None: no agent takes work,
+    and everything that is due learns so.
     """
     homeless = (
         Attempt.objects.select_for_update(of=("self",), skip_locked=True)
@@ -228,7 +229,7 @@ def _sweep() -> None:
     jobs.reclaim()
     breakers.catch_up()
     with transaction.atomic(), acting(SYSTEM):
-        _route_due()
+        _route_due(room=fleet.room())  # no further: agents that go on pass over what is locked here
         ask_for_commit()
 
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from agents.routing.router import AgentRouter, Choice
 from agents.routing.score import Candidate, Need
 from audit.canonical import canonical
+from audit.ids import uuid_of
 from plans.execution.limits import Limits, limit_of
 from plans.models import Attempt
 
@@ -41,7 +42,7 @@ Records = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by work type, by agen
 _NEVER = float("-inf")
 _records: tuple[float, Records] = (_NEVER, {})
 _full_until = _NEVER
-_continuing: dict[str, tuple[float, dict[str, Any]]] = {}
+_continuing: dict[str, tuple[float, dict[str, dict[str, Any] | None]]] = {}
 
 
 @dataclass(slots=True)
@@ -95,14 +96,14 @@ def continuing(agent: str, needs: set[str]) -> dict[str, Any]:
     A need is the text that chiffon_need (plans/sql/hot_path.sql) makes of a step; those asked for earlier are included. A
     choice holds for a second, so that hundreds of short steps do not ask for the fleet hundreds of times.
     """
-    made, choices = _continuing.get(agent, (_NEVER, {}))
-    if needs <= choices.keys() and time.monotonic() - made < _CHOICE_SECONDS:
+    since, choices = _continuing.get(agent, (_NEVER, {}))
+    if needs <= choices.keys() and time.monotonic() - since < _CHOICE_SECONDS:
         return {need: choice for need, choice in choices.items() if choice}
     fleet = _fleet()
     for member in fleet:
         if member.name == agent:
             member.in_use = max(0, member.in_use - 1)  # the slot of the step that is ending
-    found: dict[str, dict[str, Any] | None] = {}
+    found: dict[str, Choice | None] = {}
     for text in needs | choices.keys():
         tool, agent_type, work_type, labels = json.loads(text)
         if limit_of(tool) is not None:  # it is kept where agents are assigned, so nobody goes on past it
@@ -110,18 +111,34 @@ def continuing(agent: str, needs: set[str]) -> dict[str, Any]:
             continue
         need = Need(tool, agent_type, work_type, frozenset(labels))
         choice = AgentRouter().choose(need, _candidates(fleet, work_type), continuing=agent)
-        found[text] = _told(choice) if choice.chosen == agent else None
-    _continuing[agent] = (time.monotonic(), found)
-    return {need: choice for need, choice in found.items() if choice}
+        found[text] = choice if choice.chosen == agent else None
+    made = {text: choice for text, choice in found.items() if choice}
+    kept = dict(zip(made, keep(list(made.values())), strict=True))
+    told = {text: _told(choice, kept[text]) if choice else None for text, choice in found.items()}
+    _continuing[agent] = (time.monotonic(), told)
+    return {need: choice for need, choice in told.items() if choice}
 
 
-def _told(choice: Choice) -> dict[str, Any]:
-    """A choice as the database stores it: the whole for the attempt, in canonical text what its record holds."""
+def keep(choices: Sequence[Choice]) -> list[UUID]:
+    """Store choices that attempts are about to name, each once, and answer their ids in the order given."""
+    bodies = [canonical(choice.to_json()) for choice in choices]
+    ids = [uuid_of(body) for body in bodies]
+    if kept := {pk: body.decode() for pk, body in zip(ids, bodies, strict=True)}:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO plans_routingchoice (id, body) SELECT * FROM unnest(%s::uuid[], %s::jsonb[]) ON CONFLICT DO NOTHING",
+                [list(kept), list(kept.values())],
+            )
+    return ids
+
+
+def _told(choice: Choice, kept: UUID) -> dict[str, Any]:
+    """A choice as the hot path takes it: where the whole is kept, and in canonical text what its record holds."""
     others = [
         {"agent": one["agent"], "score": one["score"]} for one in choice.candidates if one["agent"] != choice.chosen
     ]
     return {
-        "routing": choice.to_json(),
+        "choice": str(kept),
         "score": canonical(choice.score).decode(),
         "others": canonical(others).decode(),
     }

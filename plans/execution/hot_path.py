@@ -13,21 +13,20 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import psycopg
-from django.db import connection
-
 from audit import trail
 from audit.context import Actor, current_actor
+from audit.db import call
 from plans.conf import LEASE_SECONDS
 from plans.execution import clock
 from plans.execution.claims import Claimed
 from plans.execution.output import aged
+from plans.phrases import shortened
 
-Choices = Mapping[str, Mapping[str, Any]]  # by need: {"routing": …, "score": …, "others": canonical text}
+Choices = Mapping[str, Mapping[str, Any]]  # by need: {"choice": id, "score": …, "others": canonical text}
 _CLAIM = "SELECT chiffon_claim(%s, %s, %s, %s::jsonb, %s, %s)"
 _FACTS = "SELECT chiffon_facts(%s)"
 _BEGIN = "SELECT chiffon_begin(%s, %s, %s, %s::jsonb, %s, %s, %s, %s)"
-_NEXT = "SELECT chiffon_next(%s, %s::jsonb, %s)"
+_NEXT = "SELECT claimed FROM chiffon_next(%s, %s::jsonb, %s)"
 _FINISH = (
     "SELECT chiffon_finish(%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s, %s, %s, %s, %s::jsonb, "
     "%s::jsonb, %s)"
@@ -108,8 +107,10 @@ def next_due(agent_id: UUID, choices: Choices) -> Claimed | ToBegin | None:
 def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | None:
     """End an attempt that succeeded and claim the next. None if the token is no longer the holder's.
 
-    Raises NeedsDecision, with nothing done, if what comes after the step is not plain.
+    Raises NeedsDecision, with nothing done, if what comes after the step is not plain, or what it used is charged to its plan.
     """
+    if claimed.budget:
+        raise NeedsDecision
     now = clock.now()
     at = datetime.fromtimestamp(now, UTC)
     record = trail.prepare(
@@ -145,34 +146,32 @@ def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | Non
             record.canonical,
             record.sha256,
             at,
-            json.dumps(aged(ending.told, now)),
+            json.dumps([[str(claimed.attempt_id), claimed.step.key, shortened(aged(ending.told, now))]]),
             json.dumps(choices),
             LEASE_SECONDS,
         ],
     )
     if "slow" in answer:
         raise NeedsDecision
-    return None if "lost" in answer else Finished(_claimed(answer["next"]), answer["completed"], answer["over"])
+    return (
+        None if "lost" in answer else Finished(_claimed(answer["next"], claimed), answer["completed"], answer["over"])
+    )
 
 
 class NeedsDecision(Exception):
     """A condition, a person or a failure is involved: the end of this step takes the long way."""
 
 
-def _claimed(answer: Mapping[str, Any] | None) -> Claimed | ToBegin | None:
+def _claimed(answer: Mapping[str, Any] | None, before: Claimed | None = None) -> Claimed | ToBegin | None:
     if answer is None:
         return None
     if "begin" in answer:
         return ToBegin(UUID(answer["begin"]), answer["expects"], answer["need"])
     clock.heard(answer["now"])
-    return Claimed.from_row(answer)
+    return Claimed.from_row(answer, before)
 
 
 def _call(statement: str, arguments: Sequence[Any]) -> Any:
-    """The JSON value that a function answers. Raises django.db.DatabaseError."""
-    connection.close_if_health_check_failed()  # as Django's own cursors do it; once for each task
-    connection.ensure_connection()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        row = cursor.execute(statement, arguments, prepare=True).fetchone()
-    answer = row[0] if row else None
-    return json.loads(answer) if isinstance(answer, str) else answer
+    """The JSON value that a function answers."""
+    answer = call(statement, arguments)
+    return json.loads(answer) if answer is not None else None

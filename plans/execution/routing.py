@@ -23,9 +23,9 @@ from plans.models import Attempt
 
 _ASSIGN = """
 WITH chosen AS (
-    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS chosen(attempt uuid, step uuid, was text, agent uuid, routing jsonb)
+    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS chosen(attempt uuid, step uuid, was text, agent uuid, choice uuid)
 ), assigned AS (
-    UPDATE plans_attempt attempt SET agent_id = chosen.agent, routing = chosen.routing FROM chosen
+    UPDATE plans_attempt attempt SET agent_id = chosen.agent, choice_id = chosen.choice FROM chosen
     WHERE attempt.id = chosen.attempt AND attempt.status = 'due' RETURNING attempt.id, chosen.step, chosen.was
 ), ready AS (
     UPDATE plans_step step SET status = 'ready', waiting_for = '' FROM assigned
@@ -48,7 +48,7 @@ def route(attempts: Sequence[Attempt], *, excluded: Iterable[str] = ()) -> int:
         if agent is not None and gate.admits(attempt):
             chosen[attempt.pk] = attempt, agent, choice
         elif agent is None and (step.waiting_for != choice.reason or step.status != StepStatus.WAITING):
-            Attempt.objects.filter(pk=attempt.pk).update(routing=choice.to_json())
+            Attempt.objects.filter(pk=attempt.pk).update(choice=fleet.keep([choice])[0])
             lifecycle.keep_waiting(step, choice.reason)
     return _assign(chosen)
 
@@ -57,10 +57,11 @@ def _assign(chosen: dict[UUID, tuple[Attempt, UUID, Choice]]) -> int:
     """Give attempts to the agents that were chosen for them, with a record for each. How many were still due."""
     if not chosen:
         return 0
+    kept = fleet.keep([choice for _, _, choice in chosen.values()])
     rows = [
-        {"attempt": pk, "step": attempt.step_id, "was": attempt.step.status, "agent": agent, "routing": choice.to_json()}
-        for pk, (attempt, agent, choice) in chosen.items()
-    ]  # fmt: skip
+        {"attempt": pk, "step": attempt.step_id, "was": attempt.step.status, "agent": agent, "choice": choice}
+        for (pk, (attempt, agent, _)), choice in zip(chosen.items(), kept, strict=True)
+    ]
     with connection.cursor() as cursor:
         cursor.execute(_ASSIGN, [json.dumps(rows, default=str)])
         assigned = dict(cursor.fetchall())

@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 
 from audit.context import current_actor
+from audit.db import call
 from audit.trail import requires_transaction
 from plans import lifecycle, live
 from plans.enums import Stage, StepKind, StepStatus
@@ -23,26 +24,26 @@ _WORDS: Final = json.dumps(
 
 
 @requires_transaction
-def start(plan: Plan, rows: Sequence[Mapping[str, Any]], *, because: str) -> None:
+def start(plan: Plan, revision_id: str, rows: Sequence[Mapping[str, Any]], *, because: str) -> None:
     """Move a plan to approved and make its first steps due; the others wait for the ones before them.
 
-    `rows` are the plan's steps as gate.rows_of() read them in this transaction. Raises StaleTransition if the plan does not await
+    `rows` are the revision's steps as gate.standing() read them in this transaction. Raises StaleTransition if the plan does not await
     approval any more.
     """
     if plan.stage == Stage.PENDING_APPROVAL and not plan.targets and all(map(_is_plain, rows)):
-        _start_plainly(plan, rows[0]["revision_id"], because)
+        _start_plainly(plan, revision_id, because)
         return
     lifecycle.transition(plan, to=Stage.APPROVED, because=because)
     locks.take(plan, engine.aimed_steps(plan))
     first = list(engine.current_steps(plan).filter(unmet=0, kind=StepKind.STEP).order_by("index"))
     room = plan.waits_since is not None or fleet.may_have_room()  # of a plan that waits, each step is told for what
-    _wait_in_line(plan, rows[0]["revision_id"], first=not room)
+    _wait_in_line(plan, revision_id, first=not room)
     if not room:
         for step in first:
             step.status, step.waiting_for = StepStatus.WAITING, fan_out.TURN
     due = engine.make_due(plan, engine.wanted(plan, first), because=_BECAUSE, routed_now=room)
     if room:
-        _wait_in_line(plan, rows[0]["revision_id"], first=True)
+        _wait_in_line(plan, revision_id, first=True)
     if not due and not Attempt.objects.filter(plan=plan).exists():  # no condition holds: it is done without a start
         lifecycle.transition(plan, to=Stage.EXECUTING, because="No step has to run.")
         engine.settle(plan)
@@ -59,12 +60,10 @@ def _is_plain(row: Mapping[str, Any]) -> bool:
 def _start_plainly(plan: Plan, revision_id: str, because: str) -> None:
     """Everything in one statement (chiffon_start in plans/sql/course.sql). Agents are chosen by who has room, not here."""
     actor = current_actor()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT chiffon_start(%s, %s, %s, %s, %s::jsonb, %s, %s)",
-            [plan.pk, revision_id, because, _BECAUSE, _WORDS, actor.kind, actor.name],
-        )
-        (started,) = cursor.fetchone()
+    started = call(
+        "SELECT chiffon_start(%s, %s, %s, %s, %s::jsonb, %s, %s)",
+        [plan.pk, revision_id, because, _BECAUSE, _WORDS, actor.kind, actor.name],
+    )
     if not started:
         raise StaleTransition(f"Plan {plan.number} was moved by someone else at the same moment.")
     plan.stage, plan.stage_reason = Stage.APPROVED, because

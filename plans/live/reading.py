@@ -21,6 +21,7 @@ from django.db import connection
 from plans.enums import EventType, StepStatus
 from plans.live.cursor import WHOLE, Cursor, ForeignCursor
 from plans.models import Plan, unfold
+from plans.phrases import WENT_WELL
 
 DEFAULT_LIMIT: Final = 500
 HIGHEST_LIMIT: Final = 1_000
@@ -128,7 +129,7 @@ def cursor_now(plan: Plan | UUID) -> str:
     plan_id = plan.pk if isinstance(plan, Plan) else plan
     epoch, xmin = _position()
     with connection.cursor() as cursor:
-        kinds = {"opening": [str(kind) for kind in OPENING], "closing": [str(kind) for kind in CLOSING]}
+        kinds = {"opening": [str(kind) for kind in OPENING], "closing": [WENT_WELL, *map(str, CLOSING)]}
         cursor.execute(_OPEN, {"plan": plan_id, "xmin": xmin, **kinds})
         streams = {row[0]: 0 for row in cursor.fetchall()}
     return Cursor(epoch, xmin, 0, streams).encode()
@@ -311,9 +312,9 @@ def _unfolded(
     event_id: int, xid: int, kind: str, step: str, attempt: UUID | None, data: str, at: datetime, earlier: str | None
 ) -> Iterator[_Event]:
     """The single events of a row, oldest first."""
-    for part, told in enumerate(unfold(json.loads(earlier) if earlier else None, at), start=1):
-        yield _Event(id=event_id, xid=xid, part=part, **told)
-    yield _Event(event_id, xid, kind, step, attempt, json.loads(data), at, WHOLE)
+    single = list(unfold(json.loads(earlier) if earlier else None, at, kind, step, attempt, json.loads(data)))
+    for part, told in enumerate(single, start=1):
+        yield _Event(id=event_id, xid=xid, part=part if part < len(single) else WHOLE, **told)
 
 
 def _read_lines(plan_id: UUID, wanted: Mapping[UUID, int], each: int) -> list[Line]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plans.models.approval import Approval, ApprovalPolicy
-from plans.models.attempt import Attempt, OutputLine, UnwrittenTask
+from plans.models.attempt import Attempt, OutputLine, RoutingChoice, UnwrittenTask
 from plans.models.budget import BudgetLedger, BudgetReservation
 from plans.models.event import Event, events_of, unfold
 from plans.models.lock import TargetLock
@@ -25,6 +25,7 @@ __all__ = [
     "Plan",
     "Request",
     "Revision",
+    "RoutingChoice",
     "Session",
     "StateEntry",
     "Step",

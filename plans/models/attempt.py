@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import pgtrigger
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Least, Now
@@ -16,20 +17,40 @@ from plans.lifecycle_tables import ATTEMPT_TRANSITIONS
 from plans.models.plan import Work
 
 
+class RoutingChoice(models.Model):
+    """A choice of the router with its working: every candidate with its score and factors, and the reason. Never changed.
+
+    Kept once, however many steps went to the same agent for the same reasons: each names it.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)  # made of the body: equal choices have the same
+    body = models.JSONField()
+
+    class Meta:
+        triggers: ClassVar = [
+            pgtrigger.Protect(name="a_choice_is_fixed", operation=pgtrigger.Update | pgtrigger.Delete)
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
 class Attempt(models.Model):
     """One try at a step: the outbox entry, the lease and the result in one row."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    # The indexes below serve the foreign keys too: one of their own would cost every attempt another entry.
-    step = models.ForeignKey("plans.Step", on_delete=models.PROTECT, related_name="attempts", db_index=False)
-    # Neither plans nor agents are ever removed, and to check a key locks its row: a row that all agents would queue for.
+    # The indexes below serve the foreign keys too: one of their own would cost every attempt another entry. Neither steps, plans,
+    # choices nor agents are ever removed (triggers see to it), and to check a key locks its row: one that all agents would queue for.
+    step = models.ForeignKey(
+        "plans.Step", on_delete=models.PROTECT, related_name="attempts", db_index=False, db_constraint=False
+    )
     plan = models.ForeignKey(
         "plans.Plan", on_delete=models.PROTECT, related_name="attempts", db_index=False, db_constraint=False
     )
     number = models.IntegerField(help_text="1 for the first try.")
     status = models.CharField(max_length=16, choices=AttemptStatus.choices, default=AttemptStatus.DUE)
     by_fallback = models.BooleanField(default=False, help_text="It uses the step's fallback instead of its own tool.")
-    priority = models.PositiveSmallIntegerField(default=3)
+    priority = models.SmallIntegerField(default=3, help_text="Its plan's, which is 1 to 5.")
     agent = models.ForeignKey(
         "agents.Agent",
         on_delete=models.PROTECT,
@@ -67,8 +88,15 @@ class Attempt(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    # Last, because it is written once: what lies before and behind the changed columns of a row is not logged again.
-    routing = models.JSONField(default=dict, help_text="Every candidate with its score and factors, and the reason.")
+    choice = models.ForeignKey(
+        RoutingChoice,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="attempts",
+        db_index=False,
+        db_constraint=False,
+        help_text="Why this agent, or why nobody.",
+    )
     only_hosts = models.JSONField(
         null=True, help_text="Only these of the step's hosts; empty: all it was approved for."
     )
@@ -78,15 +106,15 @@ class Attempt(models.Model):
         indexes: ClassVar = [
             models.Index(F("priority").desc(), F("next_at"), name="attempt_due", condition=Q(status="due")),
             models.Index(fields=["sent_at"], name="attempt_sent", condition=Q(status="sent")),
-            models.Index(
-                fields=["plan", "agent"], name="attempt_live", condition=Q(status__in=["due", "sent", "running"])
-            ),
             models.Index(fields=["held_by"], name="attempt_held_back", condition=Q(held_by__isnull=False)),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(name="one_attempt_per_number", fields=["step", "number"]),
-            models.UniqueConstraint(
-                name="one_live_attempt_per_step", fields=["step"], condition=Q(status__in=["due", "sent", "running"])
+            models.UniqueConstraint(  # also the index of what is live, by plan
+                name="one_live_attempt_per_step",
+                fields=["plan", "step"],
+                include=["agent"],
+                condition=Q(status__in=["due", "sent", "running"]),
             ),
             models.CheckConstraint(
                 name="a_running_attempt_has_agent_and_token",
@@ -104,6 +132,11 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"try {self.number}"
+
+    @property
+    def routing(self) -> dict[str, Any]:
+        """Every candidate with its score and factors, and the reason; empty if nobody was asked yet."""
+        return dict(self.choice.body) if self.choice else {}
 
     @property
     def work(self) -> Work:

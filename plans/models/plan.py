@@ -13,7 +13,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Least, Now
 from django.db.models.lookups import GreaterThanOrEqual
 
-from audit.db import LegalMoves, NextVal
+from audit.db import CheckOnce, LegalMoves, NextVal
 from audit.ids import uuid7
 from plans.digest import STEP_FIELDS, step_content
 from plans.enums import Complexity, OnFailure, Risk, Stage, StepKind, StepStatus
@@ -208,23 +208,24 @@ class Step(models.Model):
             models.UniqueConstraint(
                 name="one_rollback_per_step", fields=["parent"], condition=Q(kind=StepKind.ROLLBACK)
             ),
-            models.CheckConstraint(
-                name="an_item_or_rollback_has_a_parent",
-                condition=Q(kind=StepKind.STEP, parent__isnull=True, item_index__isnull=True)
-                | Q(kind=StepKind.ITEM, parent__isnull=False, item_index__isnull=False)
-                | Q(kind=StepKind.ROLLBACK, parent__isnull=False, item_index__isnull=True),
-            ),
-            models.CheckConstraint(name="a_step_has_time", condition=Q(timeout_seconds__gte=1)),
             # One for all of them, and no PositiveIntegerField: PostgreSQL reads every check anew for each statement.
             models.CheckConstraint(
                 name="no_number_of_a_step_is_negative",
-                condition=GreaterThanOrEqual(
-                    Least("index", "estimated_seconds", "items_open", "item_index", "unmet", "token", "attempts_made"),
-                    0,
-                ),
+                condition=GreaterThanOrEqual(Least("items_open", "unmet", "token", "attempts_made"), 0),
             ),
         ]
         triggers: ClassVar = [
+            CheckOnce(
+                name="an_item_or_rollback_has_a_parent",
+                fields=["kind", "parent_id", "item_index"],
+                condition="NEW.kind IN ('step', 'item', 'rollback') AND (NEW.kind = 'step') = (NEW.parent_id IS NULL) "
+                "AND (NEW.kind = 'item') = (NEW.item_index IS NOT NULL)",
+            ),
+            CheckOnce(
+                name="no_size_of_a_step_is_negative",
+                fields=["timeout_seconds", "index", "estimated_seconds", "item_index"],
+                condition="NEW.timeout_seconds >= 1 AND least(NEW.index, NEW.estimated_seconds, NEW.item_index) >= 0",
+            ),
             LegalMoves(name="legal_step_status", field="status", transitions=STEP_TRANSITIONS),
             pgtrigger.Protect(
                 name="what_was_approved_is_fixed",

@@ -129,7 +129,7 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
     rights = _rights(plan, actor)
     attempts: dict[UUID, list[Attempt]] = defaultdict(list)
     rows = Attempt.objects.filter(step__in=[step.pk for step in told]).select_related("agent")
-    for attempt in rows.defer("routing", "input", "output").order_by("number"):
+    for attempt in rows.defer("input", "output").order_by("number"):
         attempts[attempt.step_id].append(attempt)
     begun = tuple(_begun(plan, step, attempts[step.pk], rights) for step in told)
     stuck = [step.key for step in began if step.status in _STUCK and not _barred(plan, step)]

@@ -94,7 +94,7 @@ def _approve(actor: Actor, plan: Plan, digest: str, comment: str) -> None:
 
 
 def _start(plan: Plan, standing: gate.Standing, voters: Sequence[str]) -> None:
-    starting.start(plan, standing.rows, because=f"Approved by {', '.join(voters)}.")
+    starting.start(plan, standing.revision["id"], standing.rows, because=f"Approved by {', '.join(voters)}.")
 
 
 def _check_unchanged(plan: Plan, standing: gate.Standing) -> None:

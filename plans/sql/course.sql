@@ -77,22 +77,23 @@ BEGIN
         || chiffon_wait_in_line(p_revision, true, true, p_words);
     -- A microsecond apart, so that they stay in the order of the steps.
     INSERT INTO plans_attempt (id, step_id, plan_id, number, status, priority, next_at, expects_token, because, cancel_requested, failure_mode,
-        transient, error, summary, progress, resources_used, services_touched, line_count, lines_sha256, by_fallback, routing)
+        transient, error, summary, progress, resources_used, services_touched, line_count, lines_sha256, by_fallback)
     SELECT chiffon_uuid7(), id, p_plan, attempts_made, 'due', v_plan.priority,
         statement_timestamp() - (count(*) OVER () - row_number() OVER (ORDER BY index)) * interval '1 microsecond', token, p_because, false, '',
-        false, '', '', '{}', '{}', '[]', 0, '', false, '{}'
+        false, '', '', '{}', '{}', '[]', 0, '', false
         FROM plans_step WHERE revision_id = p_revision AND unmet = 0 AND kind = 'step' AND status = 'waiting' ORDER BY index;
     PERFORM chiffon_tell_all(p_plan, v_told);
     NOTIFY chiffon_due;
     RETURN true;
 END $$;
 
-CREATE OR REPLACE FUNCTION chiffon_facts(p_attempt uuid) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
--- All that is compared before a plan begins with this attempt: its plan, which is locked, the revision of its step, what the answers
--- of those who approved just that digest ask for, and every row of a step.
+CREATE OR REPLACE FUNCTION chiffon_facts(p_attempt uuid) RETURNS text LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+-- All that is compared before a plan begins with this attempt, as JSON: its plan, which is locked, the revision of its step, what the
+-- answers of those who approved just that digest ask for, and every row of a step.
 DECLARE
     v_plan plans_plan;
     v_revision plans_revision;
+    v_votes json;
 BEGIN
     SELECT plan.* INTO v_plan FROM plans_plan plan WHERE id = (SELECT plan_id FROM plans_attempt WHERE id = p_attempt) FOR NO KEY UPDATE;
     IF NOT FOUND THEN
@@ -100,45 +101,54 @@ BEGIN
     END IF;
     SELECT * INTO v_revision FROM plans_revision WHERE id = (
         SELECT revision_id FROM plans_step WHERE id = (SELECT step_id FROM plans_attempt WHERE id = p_attempt));
-    RETURN jsonb_build_object('plan', to_jsonb(v_plan), 'revision', to_jsonb(v_revision), 'rows', chiffon_rows(v_revision.id), 'votes', (
-        SELECT coalesce(jsonb_agg(policy.approvals_needed), '[]') FROM plans_approval approval
+    SELECT coalesce(json_agg(policy.approvals_needed), '[]') INTO v_votes FROM plans_approval approval
         JOIN plans_approvalpolicy policy ON policy.id = approval.policy_id
-        WHERE approval.revision_id = v_revision.id AND approval.digest = v_revision.digest AND approval.decision = 'approved'));
+        WHERE approval.revision_id = v_revision.id AND approval.digest = v_revision.digest AND approval.decision = 'approved';
+    RETURN format('{"plan":%s,"revision":%s,"votes":%s,"rows":%s}', to_json(v_plan), to_json(v_revision), v_votes, chiffon_rows(v_revision.id));
 END $$;
 
-CREATE OR REPLACE FUNCTION chiffon_rows(p_revision uuid) RETURNS jsonb STABLE LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
--- Every leaf of a revision's digest as it is stored, with the keys it depends on, in order.
+CREATE OR REPLACE FUNCTION chiffon_rows(p_revision uuid) RETURNS text STABLE LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+-- Every leaf of a revision's digest as it is stored, with the keys it depends on, in order, as JSON.
 BEGIN
-    RETURN (SELECT coalesce(jsonb_agg(to_jsonb(step) || jsonb_build_object('depends_on', (
-            SELECT coalesce(jsonb_agg(upstream.key ORDER BY upstream.key COLLATE "C"), '[]') FROM plans_dependency edge
-            JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id),
-        'undoes', CASE WHEN step.parent_id IS NULL THEN '' ELSE (SELECT key FROM plans_step undone WHERE undone.id = step.parent_id) END)
-        ORDER BY step.index), '[]')
+    RETURN (SELECT '[' || coalesce(string_agg(format('{"unmet":%s,"undoes":%s,', step.unmet,
+            CASE WHEN step.parent_id IS NULL THEN '""' ELSE (SELECT to_json(key) FROM plans_step undone WHERE undone.id = step.parent_id) END)
+        || substr(chiffon_step_told(step, (SELECT coalesce(string_agg(to_json(upstream.key)::text, ',' ORDER BY upstream.key COLLATE "C"), '')
+            FROM plans_dependency edge JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id)), 2),
+        ',' ORDER BY step.index), '') || ']'
     FROM plans_step step WHERE step.revision_id = p_revision AND step.kind <> 'item');
+END $$;
+
+CREATE OR REPLACE FUNCTION chiffon_standing(p_plan uuid, p_number integer) RETURNS text STABLE LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+-- What a plan's revision needs from its approvers and what it has, as JSON; NULL if there is no such revision, or no policy.
+BEGIN
+    RETURN (SELECT format('{"revision":%s,"policy":%s,"answers":%s,"rows":%s}', to_json(revision), to_json(policy), (
+            SELECT coalesce(json_agg(json_build_object('decision', decision, 'digest', digest, 'approver_id', approver_id) ORDER BY id), '[]')
+            FROM plans_approval WHERE revision_id = revision.id), chiffon_rows(revision.id))
+        FROM plans_revision revision JOIN plans_approvalpolicy policy ON policy.active
+        WHERE revision.plan_id = p_plan AND revision.number = p_number);
 END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_begin(
     p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_reason text, p_actor_kind text, p_actor text
-) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+) RETURNS text LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- A plan that was just compared with what was approved begins, and its first attempt is claimed as chiffon_claim does it.
 DECLARE
     v_plan plans_plan;
     v_told jsonb;
-    v_claimed jsonb;
+    v_claimed text;
 BEGIN
     SELECT * INTO v_plan FROM plans_plan WHERE id = (SELECT plan_id FROM plans_attempt WHERE id = p_attempt);
     v_told := jsonb_build_array(chiffon_move_plan(v_plan, 'executing', p_reason, p_actor_kind, p_actor));
-    v_claimed := chiffon_claim(p_attempt, p_expects, p_agent, p_choice, p_lease, true, false);
-    IF v_claimed ? 'told' THEN
-        v_told := v_told || jsonb_build_array(v_claimed -> 'told');
+    v_claimed := chiffon_claim(p_attempt, p_expects, p_agent, p_choice, p_lease, true, v_told);
+    IF v_claimed IS NULL THEN
+        PERFORM chiffon_tell(v_plan.id, clock_timestamp(), v_told);
     END IF;
-    PERFORM chiffon_tell(v_plan.id, clock_timestamp(), v_told);
-    RETURN v_claimed - 'told';
+    RETURN v_claimed;
 END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_complete(p_plan uuid, p_revision uuid, p_actor text) RETURNS jsonb LANGUAGE plpgsql AS $$
--- A plan of which nothing is live is completed if each of its steps is; what is to be told, or NULL if there is more to decide. Asked
--- while attempt and step are locked, which come after the plan: so a plan that somebody else holds is left to who looks later.
+-- A plan of which nothing is live is completed if each of its steps is; what is to be told of its stage, or NULL if there is more to
+-- decide. Asked while attempt and step are locked, which come after the plan: so a plan that somebody else holds is left to who looks later.
 DECLARE
     v_plan plans_plan;
     v_steps integer;
@@ -155,5 +165,5 @@ BEGIN
     END IF;
     SELECT count(*) INTO v_steps FROM plans_step WHERE revision_id = p_revision AND kind = 'step';
     RETURN chiffon_move_plan(v_plan, 'completed',
-        CASE WHEN v_steps = 1 THEN 'Its step is done.' ELSE 'All ' || v_steps || ' steps are done.' END, 'agent', p_actor);
+        CASE WHEN v_steps = 1 THEN 'Its step is done.' ELSE 'All ' || v_steps || ' steps are done.' END, 'agent', p_actor) #> '{2,0,1}';
 END $$;

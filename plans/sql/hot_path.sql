@@ -41,46 +41,70 @@ CREATE OR REPLACE FUNCTION chiffon_is_plain(step plans_step) RETURNS boolean LAN
     SELECT step."when" = '' AND step.for_each IS NULL AND NOT chiffon_is_aimed(step)
 $$;
 
-CREATE OR REPLACE FUNCTION chiffon_starting(
-    p_attempt uuid, p_number integer, p_token integer, p_because text, p_step plans_step, p_was text, p_plan plans_plan,
-    p_agent uuid, p_agent_name text, p_choice jsonb, OUT at timestamptz, OUT canonical text, OUT claimed jsonb, OUT told jsonb
-) LANGUAGE plpgsql AS $$
--- Of a started attempt: what its record holds, the events that tell of it, and everything its agent has to know.
-DECLARE
-    v_revision plans_revision;
+CREATE OR REPLACE FUNCTION chiffon_depends_on(p_step uuid) RETURNS text LANGUAGE plpgsql STABLE AS $$
+-- The keys of the steps before a step, quoted, between commas.
 BEGIN
-    at := clock_timestamp();
-    canonical := '{"actor":{"kind":"agent","name":' || to_json(p_agent_name)
-        || '},"alternatives":' || coalesce(p_choice ->> 'others', '[]')
-        || ',"at":"' || chiffon_time(at)
-        || '","metadata":{"agent":' || to_json(p_agent_name) || ',"number":' || p_number
-        || ',"score":' || coalesce(p_choice ->> 'score', 'null')
-        || ',"step":' || to_json(p_step.key) || ',"token":' || p_token
-        || '},"plan_id":"' || p_plan.id || '","reason":' || to_json(p_because) || ',"service":' || to_json(p_step.service)
-        || ',"subject":{"id":"' || p_attempt || '","kind":"attempt"},"trace_id":"' || p_plan.trace_id
-        || '","type":"attempt.started","v":1}';
-    SELECT * INTO v_revision FROM plans_revision WHERE id = p_step.revision_id;
-    claimed := jsonb_build_object(
-        'now', extract(epoch FROM at), 'attempt', p_attempt, 'number', p_number, 'token', p_token,
-        'agent', p_agent, 'agent_name', p_agent_name,
-        'need', chiffon_need(p_step), 'plan', p_plan.id, 'plan_number', p_plan.number, 'trace', p_plan.trace_id,
-        'requester', p_plan.requester_id,
-        'revision', v_revision.id, 'digest', v_revision.digest, 'steps', v_revision.header -> 'steps', 'budget', v_revision.budget,
-        'commit', v_revision."commit", 'tree', v_revision.tree,
-        'location', CASE WHEN p_step.playbook IS NOT NULL OR p_step.fallback ->> 'playbook' IS NOT NULL THEN
-            (SELECT location FROM agents_playbookrepository WHERE id = v_revision.repository_id) END,
-        'depends_on', (SELECT coalesce(jsonb_agg(upstream.key), '[]') FROM plans_dependency edge
-            JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = p_step.id),
-        -- What it is an item of, or undoes: an item is compared with that step, which is the one that was approved.
-        'parent', (SELECT jsonb_build_object('step', to_jsonb(parent) - 'output', 'depends_on',
-                (SELECT coalesce(jsonb_agg(upstream.key), '[]') FROM plans_dependency edge
-                JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = parent.id))
-            FROM plans_step parent WHERE parent.id = p_step.parent_id),
-        'step', to_jsonb(p_step));
-    told := jsonb_build_array(p_attempt, p_step.key, jsonb_build_array(
-        jsonb_build_array('step_changed', jsonb_build_object('was', p_was, 'now', 'running', 'waiting_for', '',
-            'attempt', p_number, 'agent', p_agent_name), 0),
-        jsonb_build_array('agent_started', jsonb_build_object('agent', p_agent_name, 'attempt', p_number), 0)));
+    RETURN (SELECT coalesce(string_agg(to_json(upstream.key)::text, ','), '') FROM plans_dependency edge
+        JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = p_step);
+END $$;
+
+CREATE OR REPLACE FUNCTION chiffon_plan_told(p_plan plans_plan, p_revision plans_revision, p_agent uuid, p_agent_name text)
+RETURNS text LANGUAGE sql STABLE AS $$
+    -- What an agent has to know of a plan whatever the step, as members of a JSON object.
+    SELECT format('"agent":"%s","agent_name":%s,"plan":"%s","trace":"%s","requester":%s,"revision":"%s","digest":"%s","steps":%s,"budget":%s,'
+        '"commit":%s,"tree":%s,',
+        p_agent, to_json(p_agent_name), p_plan.id, p_plan.trace_id, p_plan.requester_id, p_revision.id, p_revision.digest,
+        coalesce(p_revision.header -> 'steps', 'null'), p_revision.budget, to_json(p_revision."commit"), to_json(p_revision.tree))
+$$;
+
+CREATE OR REPLACE FUNCTION chiffon_started(
+    p_at timestamptz, p_attempt uuid, p_number integer, p_token integer, p_because text, p_step plans_step, p_trace uuid, p_agent text,
+    p_choice jsonb
+) RETURNS text LANGUAGE sql STABLE AS $$
+    -- What the record of a started attempt holds, as canonical text.
+    SELECT format('{"actor":{"kind":"agent","name":%1$s},"alternatives":%2$s,"at":"%3$s","metadata":{"agent":%1$s,"number":%4$s,"score":%5$s,'
+        '"step":%6$s,"token":%7$s},"plan_id":"%8$s","reason":%9$s,"service":%10$s,"subject":{"id":"%11$s","kind":"attempt"},"trace_id":"%12$s",'
+        '"type":"attempt.started","v":1}',
+        to_json(p_agent), coalesce(p_choice ->> 'others', '[]'), chiffon_time(p_at), p_number, coalesce(p_choice ->> 'score', 'null'),
+        to_json(p_step.key), p_token, p_step.plan_id, to_json(p_because), to_json(p_step.service), p_attempt, p_trace)
+$$;
+
+CREATE OR REPLACE FUNCTION chiffon_step_told(p_step plans_step, p_depends_on text) RETURNS text LANGUAGE sql STABLE AS $$
+    -- What an agent has to know of a step, as JSON; p_depends_on are the keys of the steps before it, quoted, between commas.
+    SELECT format('{"id":"%s","key":%s,"index":%s,"kind":"%s","tool":%s,"input":%s,"playbook":%s,"agent_type":%s,"work_type":%s,"resources":%s,'
+        '"risk":%s,"timeout_seconds":%s,"retry":%s,"idempotent":%s,"when":%s,"on_failure":%s,"hosts":%s,"preview":%s,"for_each":%s,'
+        '"fallback":%s,"service":%s,"proof":%s,"item":%s,"item_index":%s,"items":%s,"depends_on":[%s]}',
+        p_step.id, to_json(p_step.key), p_step.index, p_step.kind, to_json(p_step.tool), p_step.input, coalesce(p_step.playbook, 'null'),
+        to_json(p_step.agent_type), to_json(p_step.work_type), p_step.resources, to_json(p_step.risk), p_step.timeout_seconds, p_step.retry,
+        to_json(p_step.idempotent), to_json(p_step."when"), to_json(p_step.on_failure), p_step.hosts, coalesce(p_step.preview, 'null'),
+        coalesce(p_step.for_each, 'null'), coalesce(p_step.fallback, 'null'), to_json(p_step.service), p_step.proof,
+        coalesce(p_step.item, 'null'), coalesce(p_step.item_index::text, 'null'), coalesce(p_step.items, 'null'), p_depends_on)
+$$;
+
+CREATE OR REPLACE FUNCTION chiffon_claimed(
+    p_at timestamptz, p_attempt uuid, p_number integer, p_token integer, p_by_fallback boolean, p_need text, p_step plans_step, p_plan text
+) RETURNS text LANGUAGE plpgsql AS $$
+-- Everything an agent has to know of an attempt that it just took, as JSON. p_plan is what holds for the whole plan, from
+-- chiffon_plan_told, or empty for who knows it already.
+DECLARE
+    v_depends_on text;
+    v_parent plans_step;
+    v_parent_told text := 'null';
+    v_location text := 'null';
+BEGIN
+    v_depends_on := chiffon_depends_on(p_step.id);
+    -- What it is an item of, or undoes: an item is compared with that step, which is the one that was approved.
+    IF p_step.parent_id IS NOT NULL THEN
+        SELECT * INTO v_parent FROM plans_step WHERE id = p_step.parent_id;
+        v_parent_told := chiffon_step_told(v_parent, chiffon_depends_on(v_parent.id));
+    END IF;
+    IF p_step.playbook IS NOT NULL OR p_step.fallback ->> 'playbook' IS NOT NULL THEN
+        SELECT to_json(repository.location) INTO v_location FROM plans_revision revision
+            JOIN agents_playbookrepository repository ON repository.id = revision.repository_id WHERE revision.id = p_step.revision_id;
+    END IF;
+    RETURN format('{%s"now":%s,"attempt":"%s","number":%s,"token":%s,"by_fallback":%s,"need":%s,"location":%s,"parent":%s,"step":%s}',
+        p_plan, extract(epoch FROM p_at), p_attempt, p_number, p_token, to_json(p_by_fallback), to_json(p_need),
+        coalesce(v_location, 'null'), v_parent_told, chiffon_step_told(p_step, v_depends_on));
 END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_tell(p_plan uuid, p_at timestamptz, p_told jsonb) RETURNS void LANGUAGE plpgsql AS $$
@@ -97,163 +121,175 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_claim(
-    p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_begun boolean, p_tell boolean DEFAULT true
-) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+    p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_begun boolean, p_earlier jsonb DEFAULT NULL
+) RETURNS text LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- Take an attempt whose step still has the token that is expected; NULL if somebody was first or it is not to run.
 -- p_agent and p_choice say who takes an attempt that nobody was chosen for yet. A plan that has not begun is compared with what
 -- was approved before its first step is taken: unless p_begun says that this was just done, the answer is {"begin": true}.
-DECLARE
-    v_plan plans_plan;
-    v_attempt plans_attempt;
-    v_step plans_step;
-    v_agent_name text;
-    v_was text;
-    v_started record;
+-- p_earlier is told in one row with the start.
 BEGIN
-    SELECT plan_id INTO v_plan.id FROM plans_attempt WHERE id = p_attempt;
-    PERFORM chiffon_hold(v_plan.id);
-    SELECT * INTO v_plan FROM plans_plan WHERE id = v_plan.id;
-    IF NOT FOUND OR v_plan.stage NOT IN ('approved', 'executing') OR v_plan.cancel_reason <> '' OR v_plan.waits_since IS NOT NULL THEN
+    PERFORM chiffon_hold((SELECT plan_id FROM plans_attempt WHERE id = p_attempt));
+    RETURN chiffon_take(p_attempt, p_expects, p_agent, p_choice, p_lease, p_begun, p_earlier);
+END $$;
+
+CREATE OR REPLACE FUNCTION chiffon_take(
+    p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_begun boolean, p_earlier jsonb
+) RETURNS text LANGUAGE plpgsql AS $$
+-- As chiffon_claim, for who holds the plan.
+DECLARE
+    v_held record;
+    v_step plans_step;
+    v_plan plans_plan;
+    v_at timestamptz;
+    v_record text;
+    v_parent text;
+BEGIN
+    SELECT plan, step, revision, attempt.number, attempt.agent_id, attempt.because, attempt.by_fallback, agent.id AS taker, agent.name AS agent,
+        coalesce(p_choice, jsonb_build_object('score', trim_scale((choice.body ->> 'score')::numeric)::text)) AS choice
+        INTO v_held FROM plans_attempt attempt JOIN plans_step step ON step.id = attempt.step_id JOIN plans_plan plan ON plan.id = attempt.plan_id
+        JOIN plans_revision revision ON revision.id = step.revision_id
+        JOIN agents_agent agent ON agent.id = coalesce(attempt.agent_id, p_agent)
+        LEFT JOIN plans_routingchoice choice ON choice.id = attempt.choice_id
+        WHERE attempt.id = p_attempt AND attempt.status IN ('due', 'sent') AND step.token = p_expects AND step.status IN ('ready', 'waiting')
+        FOR NO KEY UPDATE OF attempt, step;
+    IF NOT FOUND OR v_held.agent_id <> p_agent THEN  -- it was given to another one meanwhile
         RETURN NULL;
     END IF;
-    SELECT * INTO v_attempt FROM plans_attempt
-        WHERE id = p_attempt AND status IN ('due', 'sent') AND (agent_id IS NOT NULL OR p_agent IS NOT NULL) FOR NO KEY UPDATE;
-    IF NOT FOUND OR v_attempt.agent_id <> p_agent THEN  -- it was given to another one meanwhile
-        RETURN NULL;
-    END IF;
-    SELECT * INTO v_step FROM plans_step WHERE id = v_attempt.step_id FOR NO KEY UPDATE;
-    IF v_step.token <> p_expects OR v_step.status NOT IN ('ready', 'waiting') THEN
+    v_plan := v_held.plan;
+    v_step := v_held.step;
+    IF v_plan.stage NOT IN ('approved', 'executing') OR v_plan.cancel_reason <> '' OR v_plan.waits_since IS NOT NULL THEN
         RETURN NULL;
     END IF;
     IF v_plan.rollback_reason <> '' AND v_step.kind <> 'rollback' THEN
-        RETURN CASE WHEN NOT p_begun THEN '{"begin": true}'::jsonb END;  -- it is taken back instead
+        RETURN CASE WHEN NOT p_begun THEN '{"begin": true}' END;  -- it is taken back instead
     END IF;
     IF v_plan.stage = 'approved' AND NOT p_begun THEN
         RETURN '{"begin": true}';
     END IF;
-    v_attempt.agent_id := coalesce(v_attempt.agent_id, p_agent);
-    SELECT name INTO v_agent_name FROM agents_agent WHERE id = v_attempt.agent_id;
-    v_was := v_step.status;
-    UPDATE plans_attempt SET status = 'running', token = v_step.token + 1, agent_id = v_attempt.agent_id,
-        routing = coalesce(p_choice -> 'routing', routing), lease_until = statement_timestamp() + make_interval(secs => p_lease), started_at = statement_timestamp()
-        WHERE id = p_attempt;
+    UPDATE plans_attempt SET status = 'running', token = v_step.token + 1, agent_id = v_held.taker,
+        choice_id = coalesce((p_choice ->> 'choice')::uuid, choice_id), lease_until = statement_timestamp() + make_interval(secs => p_lease),
+        started_at = statement_timestamp() WHERE id = p_attempt;
     UPDATE plans_step SET status = 'running', waiting_for = '', token = token + 1, started_at = coalesce(started_at, statement_timestamp())
-        WHERE id = v_step.id RETURNING * INTO v_step;
-    v_started := chiffon_starting(p_attempt, v_attempt.number, v_step.token, v_attempt.because, v_step, v_was, v_plan, v_attempt.agent_id,
-        v_agent_name, coalesce(p_choice, jsonb_build_object('score', trim_scale((v_attempt.routing ->> 'score')::numeric)::text)));
+        WHERE id = v_step.id;
+    v_at := clock_timestamp();
+    v_record := chiffon_started(v_at, p_attempt, v_held.number, v_step.token + 1, v_held.because, v_step, v_plan.trace_id, v_held.agent, v_held.choice);
     INSERT INTO audit_decisionrecord
         (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
-    VALUES (v_started.at, v_plan.trace_id, 'attempt.started', 'agent', v_agent_name, 'attempt', p_attempt, v_step.service, v_plan.id,
-        v_attempt.because, v_started.canonical, encode(sha256(convert_to(v_started.canonical, 'UTF8')), 'hex'));
+    VALUES (v_at, v_plan.trace_id, 'attempt.started', 'agent', v_held.agent, 'attempt', p_attempt, v_step.service, v_plan.id,
+        v_held.because, v_record, encode(sha256(convert_to(v_record, 'UTF8')), 'hex'));
     IF v_step.kind = 'item' THEN  -- its step runs from now on, if it did not already
         UPDATE plans_step SET status = 'running', waiting_for = '', started_at = coalesce(started_at, statement_timestamp())
-            WHERE id = v_step.parent_id AND status = 'ready' RETURNING key INTO v_was;
+            WHERE id = v_step.parent_id AND status = 'ready' RETURNING key INTO v_parent;
         IF FOUND THEN
-            PERFORM chiffon_tell(v_plan.id, clock_timestamp(), jsonb_build_array(jsonb_build_array(NULL, v_was, jsonb_build_array(
+            PERFORM chiffon_tell(v_plan.id, clock_timestamp(), jsonb_build_array(jsonb_build_array(NULL, v_parent, jsonb_build_array(
                 jsonb_build_array('step_changed', jsonb_build_object('was', 'ready', 'now', 'running', 'waiting_for', ''), 0)))));
         END IF;
     END IF;
-    v_started.claimed := v_started.claimed || jsonb_build_object('by_fallback', v_attempt.by_fallback);
-    IF NOT p_tell THEN  -- the caller tells it together with something else
-        RETURN v_started.claimed || jsonb_build_object('told', v_started.told);
-    END IF;
-    PERFORM chiffon_tell(v_plan.id, clock_timestamp(), jsonb_build_array(v_started.told));
-    RETURN v_started.claimed;
+    INSERT INTO plans_event (xid, plan_id, type, step_key, attempt_id, data, at, earlier)
+    VALUES (pg_current_xact_id()::text::bigint, v_plan.id, 'agent_started', v_step.key, p_attempt,
+        jsonb_build_object('agent', v_held.agent, 'attempt', v_held.number, 'was', v_step.status), v_at, p_earlier);
+    RETURN chiffon_claimed(v_at, p_attempt, v_held.number, v_step.token + 1, v_held.by_fallback, chiffon_need(v_step), v_step,
+        chiffon_plan_told(v_plan, v_held.revision, v_held.taker, v_held.agent));
 END $$;
 
-CREATE OR REPLACE FUNCTION chiffon_next(p_agent uuid, p_choices jsonb, p_lease double precision, p_tell boolean DEFAULT true)
-RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+CREATE OR REPLACE FUNCTION chiffon_next(
+    p_agent uuid, p_choices jsonb, p_lease double precision, p_plan uuid DEFAULT NULL, p_earlier jsonb DEFAULT NULL,
+    OUT claimed text, OUT plan_id uuid
+) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- Claim the next due attempt that this agent may take. One of a plan that has not begun is only kept for it, as if a message to the
--- agent were under way, and named: {"begin": attempt}.
+-- agent were under way, and named: {"begin": attempt}. plan_id is that of what was claimed; if it is p_plan, p_earlier was told with
+-- its start.
 DECLARE
     v_due record;
-    v_found boolean := false;
+    v_mine record;
 BEGIN
     FOR v_due IN
-        SELECT few.id, few.plan_id, few.expects_token, few.agent_id, plan.stage, chiffon_need(step) AS need
-        FROM (
-            SELECT * FROM plans_attempt due WHERE status = 'due' AND next_at <= statement_timestamp() AND NOT EXISTS (
-                SELECT FROM plans_plan waiting WHERE waiting.id = due.plan_id AND waiting.waits_since IS NOT NULL
-            ) ORDER BY priority DESC, next_at LIMIT 30
-        ) few
-        JOIN plans_step step ON step.id = few.step_id
-        JOIN plans_plan plan ON plan.id = few.plan_id
-        WHERE p_choices ? chiffon_need(step) AND NOT few.by_fallback
-            -- Breakers and a plan's limit are asked where agents are assigned: what has none yet is not taken past them.
-            AND (few.agent_id = p_agent OR few.agent_id IS NULL AND plan.max_parallel IS NULL AND NOT chiffon_is_aimed(step))
-            AND plan.stage IN ('approved', 'executing') AND plan.cancel_reason = ''
-            AND (plan.rollback_reason = '' OR step.kind = 'rollback')
-        ORDER BY few.priority DESC, few.next_at
+        SELECT due.id, due.plan_id, due.expects_token, due.agent_id FROM plans_attempt due
+        WHERE due.status = 'due' AND due.next_at <= statement_timestamp() AND NOT due.by_fallback AND NOT EXISTS (
+            SELECT FROM plans_plan waiting WHERE waiting.id = due.plan_id AND waiting.waits_since IS NOT NULL)
+        ORDER BY due.priority DESC, due.next_at LIMIT 30
     LOOP
-        PERFORM FROM plans_attempt WHERE id = v_due.id AND status = 'due' AND agent_id IS NOT DISTINCT FROM v_due.agent_id
-            FOR NO KEY UPDATE SKIP LOCKED;
-        v_found := FOUND;
-        EXIT WHEN v_found;
+        CONTINUE WHEN v_due.agent_id <> p_agent;
+        -- Breakers and a plan's limit are asked where agents are assigned: what has none yet is not taken past them.
+        SELECT plan.stage, chiffon_need(step) AS need INTO v_mine FROM plans_attempt due
+            JOIN plans_step step ON step.id = due.step_id JOIN plans_plan plan ON plan.id = due.plan_id
+            WHERE due.id = v_due.id AND due.status = 'due' AND due.agent_id IS NOT DISTINCT FROM v_due.agent_id
+                AND (due.agent_id IS NOT NULL OR plan.max_parallel IS NULL AND NOT chiffon_is_aimed(step))
+                AND plan.stage IN ('approved', 'executing') AND plan.cancel_reason = ''
+                AND (plan.rollback_reason = '' OR step.kind = 'rollback') AND p_choices ? chiffon_need(step)
+            FOR NO KEY UPDATE OF due SKIP LOCKED;
+        EXIT WHEN FOUND;
     END LOOP;
-    IF NOT v_found THEN
-        RETURN NULL;
+    IF v_mine IS NULL THEN
+        RETURN;
     END IF;
     -- The plan comes before its attempt in the order of locks, but which plan it is was not known before: so it is not waited for.
     IF NOT pg_try_advisory_xact_lock_shared(hashtextextended(v_due.plan_id::text, 0)) THEN
         NOTIFY chiffon_due;  -- somebody is just stopping that plan; what else is due is looked at by the dispatcher
-        RETURN NULL;
+        RETURN;
     END IF;
-    IF v_due.stage = 'approved' THEN
+    IF v_mine.stage = 'approved' THEN
         UPDATE plans_attempt SET status = 'sent', sent_at = statement_timestamp(), agent_id = p_agent,
-            routing = CASE WHEN v_due.agent_id IS NULL THEN p_choices -> v_due.need -> 'routing' ELSE routing END WHERE id = v_due.id;
-        RETURN jsonb_build_object('begin', v_due.id, 'expects', v_due.expects_token, 'need', v_due.need);
+            choice_id = CASE WHEN v_due.agent_id IS NULL THEN (p_choices -> v_mine.need ->> 'choice')::uuid ELSE choice_id END WHERE id = v_due.id;
+        claimed := json_build_object('begin', v_due.id, 'expects', v_due.expects_token, 'need', v_mine.need);
+        RETURN;
     END IF;
-    RETURN chiffon_claim(v_due.id, v_due.expects_token, p_agent,
-        CASE WHEN v_due.agent_id IS NULL THEN p_choices -> v_due.need END, p_lease, true, p_tell);
+    claimed := chiffon_take(v_due.id, v_due.expects_token, p_agent, CASE WHEN v_due.agent_id IS NULL THEN p_choices -> v_mine.need END, p_lease, true,
+        CASE WHEN v_due.plan_id = p_plan THEN p_earlier END);
+    plan_id := CASE WHEN claimed IS NOT NULL THEN v_due.plan_id END;
 END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_finish(
     p_plan uuid, p_attempt uuid, p_token integer, p_summary text, p_output jsonb, p_progress jsonb, p_resources jsonb, p_services jsonb, p_lines_sha256 text,
     p_reason text, p_canonical text, p_sha256 text, p_at timestamptz, p_told jsonb,
     p_choices jsonb, p_lease double precision
-) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+) RETURNS text LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- End an attempt that succeeded, count its step off at the steps after it, and claim the next attempt for the same agent: one of
 -- the steps that became free, else the most urgent that is due. p_choices holds the router's choice for each need that it gives to
--- this agent; with none, nothing is claimed. Answers {"lost": true} if the token is no longer the holder's, {"slow": true} without
--- having done anything if what comes next needs a decision, else {"next": claimed or null, "completed": whether the plan is, "over":
--- whether it may have come to rest otherwise}.
+-- this agent; with none, nothing is claimed. p_told is what happened, ready to be told. Answers {"lost": true} if the token is no
+-- longer the holder's, {"slow": true} without having done anything if what comes next needs a decision, else {"next": claimed or
+-- null, "completed": whether the plan is, "over": whether it may have come to rest otherwise}.
+--
+-- Each statement here costs every step: what is asked together is read together, and what only some need is asked behind an IF.
 DECLARE
     v_held record;
-    v_plan plans_plan;
-    v_step plans_step;
     v_after plans_step;
     v_mine plans_step;
+    v_afters uuid[];
+    v_needs text[];
+    v_plain boolean := true;
     v_goes_on boolean;
-    v_outranked boolean;
     v_take boolean;
     v_freed integer := 0;
-    v_next jsonb;
-    v_started record;
-    v_told jsonb;
+    v_next text;
+    v_next_plan uuid;
+    v_at timestamptz;
+    v_record text;
     v_because text;
     v_id uuid;
     v_mine_id uuid;
-    v_over boolean;
+    v_mine_need text;
+    v_over boolean := false;
     v_completed jsonb;
 BEGIN
-    PERFORM chiffon_hold(p_plan);
-    SELECT plan, step, attempt.agent_id, agent.name AS agent, agent.status AS agent_status,
-        -- What it used is charged to its plan (plans/execution/spending.py).
-        revision.budget <> '{}' OR EXISTS (
-            SELECT FROM plans_dependency edge JOIN plans_step after ON after.id = edge.downstream_id
-            WHERE edge.upstream_id = step.id AND NOT chiffon_is_plain(after)) AS is_slow
+    v_take := pg_advisory_xact_lock_shared(hashtextextended(p_plan::text, 0)) IS NULL;  -- chiffon_hold, as an expression
+    SELECT plan.stage = 'executing' AND plan.cancel_reason = '' AND plan.rollback_reason = '' AS goes, plan.priority, plan.max_parallel, plan.trace_id,
+        step.id AS step_id, step.key, step.kind, step.status, step.service, step.released, step.revision_id,
+        attempt.agent_id, agent.name AS agent, agent.status IN ('ready', 'busy') AS awake,
+        (SELECT due.priority FROM plans_attempt due WHERE due.status = 'due' AND due.next_at <= statement_timestamp() AND NOT EXISTS (
+            SELECT FROM plans_plan waiting WHERE waiting.id = due.plan_id AND waiting.waits_since IS NOT NULL)
+            ORDER BY due.priority DESC LIMIT 1) AS most_urgent
         INTO v_held FROM plans_attempt attempt JOIN plans_plan plan ON plan.id = attempt.plan_id
-        JOIN plans_step step ON step.id = attempt.step_id JOIN plans_revision revision ON revision.id = step.revision_id
-        JOIN agents_agent agent ON agent.id = attempt.agent_id
+        JOIN plans_step step ON step.id = attempt.step_id JOIN agents_agent agent ON agent.id = attempt.agent_id
         WHERE attempt.id = p_attempt AND attempt.token = p_token AND attempt.status = 'running';
     IF NOT FOUND THEN
         RETURN '{"lost": true}';
     END IF;
-    v_plan := v_held.plan;
-    v_step := v_held.step;
-    IF v_held.is_slow OR v_plan.stage <> 'executing' OR v_plan.cancel_reason <> '' OR v_plan.rollback_reason <> '' OR v_step.kind <> 'step'
-        OR v_step.status <> 'running'
-    THEN
+    -- Read without a lock: what is looked at here never changes.
+    SELECT array_agg(step.id ORDER BY step.id), array_agg(chiffon_need(step) ORDER BY step.id), bool_and(chiffon_is_plain(step))
+        INTO v_afters, v_needs, v_plain FROM plans_dependency edge JOIN plans_step step ON step.id = edge.downstream_id
+        WHERE edge.upstream_id = v_held.step_id;
+    IF NOT v_plain OR NOT v_held.goes OR v_held.kind <> 'step' OR v_held.status <> 'running' THEN
         RETURN '{"slow": true}';
     END IF;
     UPDATE plans_attempt SET status = 'completed', finished_at = statement_timestamp(), lease_until = NULL, summary = p_summary, output = p_output,
@@ -264,21 +300,13 @@ BEGIN
     END IF;
     INSERT INTO plans_unwrittentask (attempt_id) VALUES (p_attempt);
     UPDATE plans_step SET status = 'completed', released = true, output = p_output, summary = p_summary, error = '', waiting_for = '',
-        finished_at = statement_timestamp() WHERE id = v_step.id;
-    v_told := jsonb_build_array(jsonb_build_array(p_attempt, v_step.key, p_told || jsonb_build_array(
-        jsonb_build_array('step_changed', jsonb_build_object('was', 'running', 'now', 'completed', 'waiting_for', ''), 0))));
-    v_goes_on := v_held.agent_status IN ('ready', 'busy') AND p_choices <> '{}';  -- else it drains, or has no more time: others go on
-    v_because := v_step.key || ' is completed.';
-    IF NOT v_step.released THEN
-        v_outranked := v_goes_on AND EXISTS (
-            SELECT FROM plans_attempt due WHERE status = 'due' AND priority > v_plan.priority AND next_at <= statement_timestamp()
-                AND NOT EXISTS (SELECT FROM plans_plan waiting WHERE waiting.id = due.plan_id AND waiting.waits_since IS NOT NULL));
-        FOR v_after IN  -- read without a lock: what is looked at here never changes
-            SELECT step.* FROM plans_dependency edge JOIN plans_step step ON step.id = edge.downstream_id
-            WHERE edge.upstream_id = v_step.id ORDER BY step.id
-        LOOP
-            v_take := v_mine_id IS NULL AND v_goes_on AND NOT v_outranked AND v_plan.max_parallel IS NULL
-                AND p_choices ? chiffon_need(v_after);
+        finished_at = statement_timestamp() WHERE id = v_held.step_id;
+    v_goes_on := v_held.awake AND p_choices <> '{}';  -- else it drains, or has no more time: others go on
+    IF v_afters IS NOT NULL AND NOT v_held.released THEN
+        v_because := v_held.key || ' is completed.';
+        FOR v_place IN 1 .. array_length(v_afters, 1) LOOP
+            v_take := v_mine_id IS NULL AND v_goes_on AND v_held.max_parallel IS NULL AND p_choices ? v_needs[v_place]
+                AND (v_held.most_urgent IS NULL OR v_held.most_urgent <= v_held.priority);
             UPDATE plans_step SET unmet = unmet - 1,
                 status = CASE WHEN unmet = 1 AND status = 'waiting' AND v_take THEN 'running' ELSE status END,
                 waiting_for = CASE WHEN unmet = 1 AND status = 'waiting' AND v_take THEN '' ELSE waiting_for END,
@@ -286,63 +314,66 @@ BEGIN
                 started_at = CASE WHEN unmet = 1 AND status = 'waiting' AND v_take
                     THEN coalesce(started_at, statement_timestamp()) ELSE started_at END,
                 attempts_made = CASE WHEN unmet = 1 AND status = 'waiting' THEN attempts_made + 1 ELSE attempts_made END
-                WHERE id = v_after.id AND unmet > 0 RETURNING * INTO v_after;
+                WHERE id = v_afters[v_place] AND unmet > 0 RETURNING * INTO v_after;
             CONTINUE WHEN NOT FOUND OR v_after.unmet > 0 OR v_after.status NOT IN ('waiting', 'running');
             v_id := chiffon_uuid7();
             INSERT INTO plans_attempt (id, step_id, plan_id, number, status, priority, agent_id, expects_token, token, lease_until, started_at,
                 because, cancel_requested, failure_mode, transient, error, summary, progress, resources_used, services_touched, line_count,
-                lines_sha256, by_fallback, routing)
-            VALUES (v_id, v_after.id, v_plan.id, v_after.attempts_made, CASE WHEN v_take THEN 'running' ELSE 'due' END, v_plan.priority,
+                lines_sha256, by_fallback, choice_id)
+            VALUES (v_id, v_after.id, p_plan, v_after.attempts_made, CASE WHEN v_take THEN 'running' ELSE 'due' END, v_held.priority,
                 CASE WHEN v_take THEN v_held.agent_id END, CASE WHEN v_take THEN v_after.token - 1 ELSE v_after.token END,
                 CASE WHEN v_take THEN v_after.token END,
                 CASE WHEN v_take THEN statement_timestamp() + make_interval(secs => p_lease) END,
                 CASE WHEN v_take THEN statement_timestamp() END,
                 v_because, false, '', false, '', '', '{}', '{}', '[]', 0, '', false,
-                CASE WHEN v_take THEN p_choices -> chiffon_need(v_after) -> 'routing' ELSE '{}' END);
+                CASE WHEN v_take THEN (p_choices -> v_needs[v_place] ->> 'choice')::uuid END);
             IF v_take THEN
                 v_mine := v_after;
                 v_mine_id := v_id;
-                v_started := chiffon_starting(v_id, v_mine.attempts_made, v_mine.token, v_because, v_mine, 'waiting', v_plan, v_held.agent_id,
-                    v_held.agent, p_choices -> chiffon_need(v_mine));
-                v_next := v_started.claimed;
-                v_told := v_told || jsonb_build_array(v_started.told);
+                v_mine_need := v_needs[v_place];
             ELSE
                 v_freed := v_freed + 1;
             END IF;
         END LOOP;
     END IF;
-    IF v_mine_id IS NULL THEN
-        INSERT INTO audit_decisionrecord
+    IF v_mine_id IS NOT NULL THEN
+        v_at := clock_timestamp();
+        v_record := chiffon_started(v_at, v_mine_id, v_mine.attempts_made, v_mine.token, v_because, v_mine, v_held.trace_id, v_held.agent,
+            p_choices -> v_mine_need);
+        INSERT INTO audit_decisionrecord  -- both in one statement: to find the partition takes longer than to write a row
             (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
-        VALUES (p_at, v_plan.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_step.service, v_plan.id,
-            p_reason, p_canonical, p_sha256);
-    ELSE  -- both in one statement: to find the partition takes longer than to write a row
-        INSERT INTO audit_decisionrecord
-            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
-        VALUES (p_at, v_plan.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_step.service, v_plan.id,
+        VALUES (p_at, v_held.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_held.service, p_plan,
             p_reason, p_canonical, p_sha256),
-            (v_started.at, v_plan.trace_id, 'attempt.started', 'agent', v_held.agent, 'attempt', v_mine_id, v_mine.service, v_plan.id,
-            v_because, v_started.canonical, encode(sha256(convert_to(v_started.canonical, 'UTF8')), 'hex'));
-    END IF;
-    IF v_next IS NULL AND v_goes_on THEN
-        v_next := chiffon_next(v_held.agent_id, p_choices, p_lease, false);
-        IF v_next ->> 'plan' = v_plan.id::text THEN
-            v_told := v_told || jsonb_build_array(v_next -> 'told');
-        ELSIF v_next ? 'told' THEN
-            PERFORM chiffon_tell((v_next ->> 'plan')::uuid, p_at, jsonb_build_array(v_next -> 'told'));
+            (v_at, v_held.trace_id, 'attempt.started', 'agent', v_held.agent, 'attempt', v_mine_id, v_mine.service, p_plan,
+            v_because, v_record, encode(sha256(convert_to(v_record, 'UTF8')), 'hex'));
+        INSERT INTO plans_event (xid, plan_id, type, step_key, attempt_id, data, at, earlier)
+        VALUES (pg_current_xact_id()::text::bigint, p_plan, 'agent_started', v_mine.key, v_mine_id,
+            jsonb_build_object('agent', v_held.agent, 'attempt', v_mine.attempts_made, 'was', 'waiting'), p_at, p_told);
+        v_next := chiffon_claimed(v_at, v_mine_id, v_mine.attempts_made, v_mine.token, false, v_mine_need, v_mine, '');
+    ELSE
+        INSERT INTO audit_decisionrecord
+            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
+        VALUES (p_at, v_held.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_held.service, p_plan,
+            p_reason, p_canonical, p_sha256);
+        IF v_goes_on THEN
+            SELECT next.claimed, next.plan_id INTO v_next, v_next_plan FROM chiffon_next(v_held.agent_id, p_choices, p_lease, p_plan, p_told) next;
         END IF;
-        v_next := v_next - 'told';
+        IF v_freed = 0 AND (v_next_plan IS NULL OR v_next_plan <> p_plan) THEN
+            v_over := NOT EXISTS (SELECT FROM plans_attempt WHERE plan_id = p_plan AND status IN ('due', 'sent'));
+            v_completed := CASE WHEN v_over THEN chiffon_complete(p_plan, v_held.revision_id, v_held.agent) END;
+        END IF;
+        IF v_next_plan IS DISTINCT FROM p_plan THEN  -- nothing has told it yet
+            INSERT INTO plans_event (xid, plan_id, type, step_key, data, at, earlier)
+            VALUES (pg_current_xact_id()::text::bigint, p_plan, CASE WHEN v_completed IS NULL THEN '' ELSE 'stage_changed' END, '',
+                coalesce(v_completed, '{}'), p_at, p_told);
+        END IF;
+        IF v_next IS NULL AND EXISTS (SELECT FROM plans_attempt WHERE status = 'due' AND next_at <= statement_timestamp()) THEN
+            v_freed := v_freed + 1;
+        END IF;
     END IF;
-    v_over := v_freed = 0 AND v_mine_id IS NULL AND NOT EXISTS (
-        SELECT FROM plans_attempt WHERE plan_id = v_plan.id AND status IN ('due', 'sent'));
-    v_completed := CASE WHEN v_over THEN chiffon_complete(v_plan.id, v_step.revision_id, v_held.agent) END;
-    IF v_completed IS NOT NULL THEN
-        v_told := v_told || jsonb_build_array(v_completed);
-    END IF;
-    PERFORM chiffon_tell(v_plan.id, p_at, v_told);
-    IF v_freed > 0 OR v_next IS NULL AND EXISTS (SELECT FROM plans_attempt WHERE status = 'due' AND next_at <= statement_timestamp()) THEN
+    IF v_freed > 0 THEN
         NOTIFY chiffon_due;  -- this agent leaves something that another may take
     END IF;
     -- Two last steps that end at once each see the other running, so both are asked to look again after their commit.
-    RETURN jsonb_build_object('next', v_next, 'completed', v_completed IS NOT NULL, 'over', v_over);
+    RETURN format('{"next":%s,"completed":%s,"over":%s}', coalesce(v_next, 'null'), to_json(v_completed IS NOT NULL), to_json(v_over));
 END $$;

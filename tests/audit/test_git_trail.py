@@ -330,3 +330,22 @@ def test_what_the_engine_writes_about_a_task_is_taken_and_recorded(repository, s
     assert (found.content["status"], found.content["approvals"][0]["approver"]) == ("completed", "priya")
     assert commit_finished_tasks({}) == {"tasks": 0}
     assert commits_of(repository) == 1
+
+
+def test_the_work_tree_follows_when_nothing_runs(repository, story, monkeypatch):
+    from plans.execution import task_file as tasks
+    from plans.models import Attempt, UnwrittenTask
+
+    monkeypatch.setattr(tasks, "_SHOWN_AT_ONCE", 0)
+    ended = {"started_at": story.approval.at, "finished_at": story.approval.at}
+    Attempt.objects.filter(pk=story.attempt.pk).update(**ended)
+    running = Attempt.objects.create(step=story.step, plan=story.plan, number=7)
+    shown = repository / task_file.path_of(story.step.pk)
+    UnwrittenTask.objects.create(attempt=story.attempt)
+    tasks.commit_finished_tasks({})
+    assert git_trail.find_task(story.step.pk) is not None
+    assert not shown.exists()
+    Attempt.objects.filter(pk=running.pk).update(status="cancelled", **ended)
+    UnwrittenTask.objects.create(attempt=running)
+    tasks.commit_finished_tasks({})
+    assert json.loads(shown.read_text())["execution_result"]["attempts"] == 2

@@ -11,6 +11,7 @@ import pytest
 from chiffon_site.embedded.postgres import SUPERUSER
 from plans.enums import EventType
 from plans.live import Cursor
+from plans.models import unfold
 from tests.chaos.invariants import broken
 from tests.live.wire import Closed, Wire
 from tests.processes import Installation
@@ -112,17 +113,16 @@ async def test_a_wide_plan_on_eight_processes(house, lock_waits):
     assert len(told) == len(set(told))
     snapshot, later = seen[0], seen[1:]
     assert snapshot["type"] == "snapshot"
-    in_database = house.rows(
-        "SELECT type, step_key, attempt_id FROM ("
-        "SELECT plan_id, xid, type, step_key, attempt_id FROM plans_event UNION ALL "
-        "SELECT plan_id, xid, one ->> 0, told ->> 1, (told ->> 0)::uuid FROM plans_event, jsonb_array_elements(earlier) told, "
-        "jsonb_array_elements(told -> 2) one) told "
-        "WHERE plan_id = %s AND xid >= %s",
+    rows = house.rows(
+        "SELECT earlier, at, type, step_key, attempt_id, data FROM plans_event WHERE plan_id = %s AND xid >= %s",
         plan["id"], Cursor.decode(snapshot["cursor"]).xid,
     )  # fmt: skip
+    in_database = [told for row in rows for told in unfold(*row.values())]
     key = lambda kind, step, attempt: (kind, step or "", str(attempt or ""))  # noqa: E731 - one shape for both sides
     heard = [key(i["type"], i["step"], i["attempt"]) for i in later if i["type"] in EventType.values]
-    assert sorted(heard) == sorted(key(row["type"], row["step_key"], row["attempt_id"]) for row in in_database)
+    assert sorted(heard) == sorted(key(told["type"], told["step_key"], told["attempt_id"]) for told in in_database)
+    for once in ("agent_started", "tool_executing", "tool_completed", "output_end", "agent_completed"):
+        assert [kind for kind, _, _ in heard].count(once) == STEPS
     lines = [item for item in later if item["type"] == "output"]
     assert sorted(item["data"]["text"] for item in lines) == sorted(str(n) for n in range(STEPS))
 

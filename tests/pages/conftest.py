@@ -15,7 +15,8 @@ from agents.models import PlaybookRepository
 from agents.services import refresh_playbooks
 from audit.authority import Role
 from audit.context import SYSTEM
-from plans.models import Attempt, OutputLine, Plan, Step
+from audit.ids import uuid7
+from plans.models import Attempt, OutputLine, Plan, RoutingChoice, Step
 from tests import factories
 
 ROUTING = {
@@ -99,8 +100,9 @@ def failed_run(requester, approver, pending):
     step = Step.objects.get(plan=plan, key="one")
     Attempt.objects.filter(step=step).update(status="cancelled")
     Plan.objects.filter(pk=plan.pk).update(stage="executing", started_at=Now())
+    choice = RoutingChoice.objects.create(id=uuid7(), body=ROUTING)
     for number in (11, 12):
-        attempt = Attempt.objects.create(step=step, plan=plan, number=number, agent=agent, routing=ROUTING)
+        attempt = Attempt.objects.create(step=step, plan=plan, number=number, agent=agent, choice=choice)
         Attempt.objects.filter(pk=attempt.pk).update(status="running", token=number, started_at=Now())
         Attempt.objects.filter(pk=attempt.pk).update(
             status="failed", error="No route to host", failure_mode="system", finished_at=Now(), line_count=1200

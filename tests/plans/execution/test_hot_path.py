@@ -5,18 +5,18 @@ import json
 
 import pytest
 import rfc8785
-from django.db import OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from agents.models import Agent
 from audit.context import Actor
 from audit.models import DecisionRecord
 from audit.proof import check_record
 from plans import services
-from plans.execution import attempt, finish, fleet, hot_path, stopping
+from plans.execution import attempt, dispatcher, finish, fleet, hot_path, stopping
 from plans.execution.claims import Claimed
 from plans.execution.task_file import unwritten
 from plans.live import events_after
-from plans.models import Attempt, Plan, Step, events_of
+from plans.models import Attempt, Event, Plan, RoutingChoice, Step, events_of
 from tests import factories
 from tests.engine import Engine, claim, stage, statuses, together, tries
 from tests.factories import step
@@ -102,6 +102,30 @@ def test_the_more_important_plan_goes_before_the_next_step(requester, approver, 
     assert list(began) == [plain.pk, urgent.pk, urgent.pk, urgent.pk, plain.pk, plain.pk]
 
 
+def test_what_becomes_due_while_an_agent_ends_its_last_step_is_taken_by_it(approved, persistent, monkeypatch):
+    plans, finish = [approved(step("a"))], hot_path.finish
+
+    def and_meanwhile(*args):
+        finished = finish(*args)
+        if len(plans) == 1:
+            plans.append(approved(step("b")))  # its dispatcher still saw the slot taken
+        return finished
+
+    monkeypatch.setattr(hot_path, "finish", and_meanwhile)
+    assert persistent.step() == 1
+    assert [stage(plan) for plan in plans] == ["completed", "completed"]
+
+
+def test_a_sweep_looks_no_further_than_there_is_room(requester, approver, engine):
+    """What it looks at it locks, and an agent that goes on passes over what is locked."""
+    factories.make_agent("infra-1", slots=1)
+    plan = factories.approve(factories.make_plan(requester, [step(f"s{n}") for n in range(60)]), approver)
+    assert len(engine.dispatch()) == 1
+    dispatcher._sweep()
+    told = Step.objects.filter(plan=plan, waiting_for__startswith="Waits for a free slot").count()
+    assert 0 < told <= dispatcher._LOOK_AHEAD
+
+
 def test_after_its_time_others_have_a_turn(approved, engine):
     plan = approved(*chain(3))
     assert engine.step() == 1
@@ -147,6 +171,15 @@ def test_each_choice_is_the_routers_and_is_kept_with_every_candidate(requester, 
     record = DecisionRecord.objects.get(type="attempt.started", subject_id=str(last.pk))
     assert {one["agent"] for one in record.alternatives} == {"infra-1", "infra-2", "infra-3"} - {str(last.agent)}
     assert record.metadata["score"] == last.routing["score"]
+
+
+def test_equal_choices_are_kept_once_and_never_changed(approved, persistent):
+    plan = approved(*chain(12))
+    persistent.run()
+    assert Attempt.objects.filter(plan=plan, choice__isnull=False).count() == 12
+    assert RoutingChoice.objects.count() < 6  # one holds for a second, and differs only if the fleet does
+    with pytest.raises(DatabaseError, match="Cannot update or delete"), transaction.atomic():
+        RoutingChoice.objects.update(body={})
 
 
 def test_records_that_the_database_writes_are_canonical_and_prove_themselves(approved, persistent):
@@ -204,7 +237,7 @@ def test_a_reader_that_stops_anywhere_gets_each_event_once_and_in_order(
     persistent.run()
     whole = events_after(plan.pk, None, limit=500).events
     assert [item["type"] for item in whole if item["type"] != "output"] == [event.type for event in events_of(plan.pk)]
-    assert any(event.earlier for event in events_of(plan.pk))
+    assert any(event.earlier for event in Event.objects.filter(plan_id=plan.pk))
     for each in (1, 2, 3, 7):
         seen, cursor = [], None
         while batch := events_after(plan.pk, cursor, limit=each):

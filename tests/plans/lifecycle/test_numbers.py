@@ -1,4 +1,4 @@
-"""The numbers that execution counts with can not go below zero: one check of the database covers them all."""
+"""The numbers that execution counts with can not go below zero, and a step is tried by one at a time: the database sees to it."""
 
 import pytest
 from django.db import IntegrityError
@@ -25,3 +25,9 @@ def test_no_number_of_an_attempt_goes_below_zero(step, number):
     attempt = Attempt.objects.create(step=step, plan=step.plan, number=1, token=1)
     with pytest.raises(IntegrityError, match="negative"):
         Attempt.objects.filter(pk=attempt.pk).update(**{number: -1})
+
+
+def test_a_step_has_one_live_attempt(step):
+    Attempt.objects.create(step=step, plan=step.plan, number=1)
+    with pytest.raises(IntegrityError, match="one_live_attempt_per_step"):
+        Attempt.objects.create(step=step, plan=step.plan, number=2)
