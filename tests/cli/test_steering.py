@@ -1,4 +1,4 @@
-"""`chiffon cancel|pause|resume|retry|skip|give-up` and the end of `chiffon watch`, against a real server."""
+"""`chiffon cancel|pause|resume|retry|skip|give-up|undo` and the end of `chiffon watch`, against a real server."""
 
 import json
 import threading
@@ -113,6 +113,17 @@ def test_a_step_is_skipped_by_who_may_approve(asks, decides, make, engine):
     assert stage(plan) == "completed"
 
 
+def test_what_was_done_is_undone_by_a_plan_that_waits_for_approval(asks, make):
+    plan = make(step("a", rollback={"tool": "diagnostic.noop"}), step("b", rollback={"tool": "diagnostic.noop"}))
+    ran = asks("undo", str(plan.number), "--reason", "the wrong host")
+    made = Plan.objects.latest("number")
+    assert ran.code == 0 and f"Plan {made.number} waits for approval: " in ran.out
+    assert (stage(plan), stage(made)) == ("completed", "pending_approval")
+    assert list(statuses(made)) == ["undo-b", "undo-a"]
+    again = asks("undo", str(make(step("c")).number), "--json")
+    assert again.code == 1 and again.json["code"] == "illegal_transition" and "nothing that says" in again.err
+
+
 def test_a_wait_is_ended_now_or_for_good(asks, make, engine):
     first, second = make(flaky()), make(flaky())
     assert asks("retry", str(first.number), "--step", "a").code == 0
@@ -134,6 +145,7 @@ def test_a_wait_is_ended_now_or_for_good(asks, make, engine):
         ("retry", "999", "--step", "a"),
         ("skip", "\x01", "a", "--reason", "x"),
         ("give-up", "x y", "a", "--reason", "x"),
+        ("undo", "999"),
     ],
 )
 def test_an_unknown_plan_is_a_sentence(decides, requester, words):
@@ -229,6 +241,6 @@ def hold_back():
 
 def test_the_help_names_each_of_them(chiffon):
     said = chiffon()("--help").out
-    for name in ("cancel", "pause", "resume", "retry", "skip", "give-up"):
+    for name in ("cancel", "pause", "resume", "retry", "skip", "give-up", "undo"):
         assert name in said
     assert Plan.objects.count() == 0
