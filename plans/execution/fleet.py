@@ -123,7 +123,8 @@ def keep(choices: Sequence[Choice]) -> list[UUID]:
     """Store choices that attempts are about to name, each once, and answer their ids in the order given."""
     bodies = [canonical(choice.to_json()) for choice in choices]
     ids = [uuid_of(body) for body in bodies]
-    if kept := {pk: body.decode() for pk, body in zip(ids, bodies, strict=True)}:
+    # Sorted, so that two who keep the same at the same moment never wait for each other in a circle.
+    if kept := dict(sorted((pk, body.decode()) for pk, body in zip(ids, bodies, strict=True))):
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO plans_routingchoice (id, body) SELECT * FROM unnest(%s::uuid[], %s::jsonb[]) ON CONFLICT DO NOTHING",
