@@ -38,7 +38,7 @@ REACHES = (
     "attempt.begin", "hot_path.claim", "hot_path.finish", "hot_path.next_due", "finish.finish", "output.event", "output.flush",
     "the note of breaker.note", "the commit of breaker.note", "the commit of dispatcher.", "WITH attempts of dispatcher.",
     "locks.grant", "a message to agent", "a message to jobs", "jobs.run", "task_file.commit_finished_tasks",
-    "the move of the branch", "idempotency.answered_once",
+    "the pack", "the move of the branch", "idempotency.answered_once",
 )  # fmt: skip
 
 

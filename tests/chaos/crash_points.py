@@ -22,9 +22,11 @@ from typing import Any
 PROGRAMS = ("agent", "dispatcher", "worker", "web")
 # What commits by itself. Reading changes nothing, so dying around it is dying after what came before.
 _WRITES = re.compile(
-    r"\s*(INSERT|UPDATE|DELETE|MERGE|NOTIFY|SELECT chiffon_\w+|WITH\b.*\b(INSERT|UPDATE|DELETE))\b", re.I | re.S
+    r"\s*(INSERT|UPDATE|DELETE|MERGE|NOTIFY|SELECT (?:claimed FROM )?chiffon_\w+|WITH\b.*\b(INSERT|UPDATE|DELETE))\b",
+    re.I | re.S,
 )
 _OURS = ("/plans/", "/agents/", "/audit/", "/chiffon_site/")
+_HELPERS = ("/audit/db.py",)
 
 
 class CrashPoints:
@@ -118,7 +120,7 @@ def _note(_pipeline: Any, *_args: Any, **_kwargs: Any) -> str:
 
 
 def _git(args: Any, **_kwargs: Any) -> str:
-    return "the move of the branch" if "update-ref" in args else ""
+    return "the move of the branch" if "update-ref" in args else "the pack" if "fast-import" in args else ""
 
 
 def _who() -> str:
@@ -126,7 +128,8 @@ def _who() -> str:
     frame = sys._getframe(2)
     while frame.f_back is not None:
         code = frame.f_code
-        if any(part in code.co_filename for part in _OURS) and not code.co_name.startswith(("_", "<")):
+        ours = any(part in code.co_filename for part in _OURS) and not code.co_filename.endswith(_HELPERS)
+        if ours and not code.co_name.startswith(("_", "<")):
             return f"{Path(code.co_filename).stem}.{code.co_name}"
         frame = frame.f_back
     return "somebody"
