@@ -89,7 +89,8 @@ class CrashLoop:
     def round(self, *orders: Order, all_of_it: bool = False) -> Round:
         """Both plans from their first word to their end, with these deaths.
 
-        Git is waited for, which takes seconds, where a worker dies or all of it is asked for; then it must have the earlier plans, too.
+        Git is waited for, which takes seconds, where a worker dies, or whoever rings for it, or all of it is asked for; then it must have
+        the earlier plans, too.
         A breaker opens only where it is to be told of, or where all of it is asked for: it takes a while and changes no end.
         """
         time.sleep(self.rest(orders))
@@ -99,7 +100,7 @@ class CrashLoop:
             story.prepare()
         self.house.crossings.unlink(missing_ok=True)
         self._order(orders)
-        in_git = all_of_it or any(order.program == "worker" for order in orders)
+        in_git = all_of_it or any(order.program == "worker" or "jobs" in order.place for order in orders)
         story.tell(in_git=in_git)
         until = time.monotonic() + (BEAT_SECONDS + 2 if any("services.beat" in order.place for order in orders) else 0)
         while (left := self.house.orders.read_text().splitlines()[:-1]) and time.monotonic() < until:
