@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import time
@@ -11,7 +12,10 @@ from typing import Final
 
 import psutil
 
+from chiffon_site.embedded.errors import CannotStart
+
 TAG: Final = "CHIFFON_KEEPER"
+_PORTS: Final = range(20_000, 32_768)
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -86,10 +90,15 @@ def port_is_free(host: str, port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a loopback port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that nothing listens on, for a server that starts in some seconds.
+
+    Not one of those that the system gives to outgoing connections, from 32768 on: one of these could take it meanwhile.
+    """
+    for port in random.SystemRandom().sample(_PORTS, 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise CannotStart(f"No port of 127.0.0.1 between {_PORTS[0]} and {_PORTS[-1]} is free.")
 
 
 def wait_until(is_true: Callable[[], bool], *, seconds: float, every: float = 0.05) -> bool:
