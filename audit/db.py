@@ -12,16 +12,21 @@ from django.db import connection, models
 from audit.canonical import sha256_hex
 
 
-def call(statement: str, arguments: Sequence[Any]) -> Any:
-    """The one value that a statement answers, prepared once per connection: one that is needed for each step or plan.
+def call(statement: str, arguments: Sequence[Any] | Mapping[str, Any]) -> Any:
+    """The first value that a statement answers; None for no row. Otherwise as first_row()."""
+    row = first_row(statement, arguments)
+    return row[0] if row else None
 
-    It commits by itself unless the caller has a transaction. None for no row. Raises django.db.DatabaseError.
+
+def first_row(statement: str, arguments: Sequence[Any] | Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """The first row that a statement answers, prepared once per connection: one that is needed for each step or plan.
+
+    It commits by itself unless the caller has a transaction. Raises django.db.DatabaseError.
     """
     connection.close_if_health_check_failed()  # as Django's own cursors do it; once for each request or task
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        row = cursor.execute(statement, arguments, prepare=True).fetchone()
-    return row[0] if row else None
+        return cursor.execute(statement, arguments, prepare=True).fetchone()
 
 
 class NextVal(models.Func):

@@ -59,7 +59,7 @@ class ClaimedStep:
             service=row["service"],
             hosts=tuple(row["hosts"]),
             proof=tuple(row["proof"]),
-            approved=step_content({**fields, "depends_on": sorted(row["depends_on"])}),
+            approved=step_content({**fields, "depends_on": row["depends_on"]}),
             kind=row["kind"],
             item=row["item"],
             item_index=row["item_index"],

@@ -22,6 +22,7 @@ from kombu.exceptions import OperationalError
 from agents import jobs, services
 from agents.conf import DUE_CHANNEL, JOB_QUEUE, SILENT_SECONDS
 from audit.context import SYSTEM, acting
+from audit.db import first_row
 from plans.conf import SWEEP_SECONDS
 from plans.enums import AttemptStatus, Stage
 from plans.execution import breakers, fleet, limits, locks, reaper, routing
@@ -209,9 +210,7 @@ class _Look:
 
 
 def _look() -> _Look:
-    connection.ensure_connection()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        row = cursor.execute(_LOOK, {"silent": SILENT_SECONDS}, prepare=True).fetchone()
+    row = first_row(_LOOK, {"silent": SILENT_SECONDS})
     assert row is not None
     waiting, homeless, room, busy, seconds = row
     return _Look(

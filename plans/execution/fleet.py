@@ -42,7 +42,8 @@ Records = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by work type, by agen
 _NEVER = float("-inf")
 _records: tuple[float, Records] = (_NEVER, {})
 _full_until = _NEVER
-_continuing: dict[str, tuple[float, dict[str, dict[str, Any] | None]]] = {}
+# By agent: when it asked, for which needs, and the choices that it was given.
+_continuing: dict[str, tuple[float, set[str], dict[str, dict[str, Any]]]] = {}
 
 
 @dataclass(slots=True)
@@ -96,27 +97,27 @@ def continuing(agent: str, needs: set[str]) -> dict[str, Any]:
     A need is the text that chiffon_need (plans/sql/hot_path.sql) makes of a step; those asked for earlier are included. A
     choice holds for a second, so that hundreds of short steps do not ask for the fleet hundreds of times.
     """
-    since, choices = _continuing.get(agent, (_NEVER, {}))
-    if needs <= choices.keys() and time.monotonic() - since < _CHOICE_SECONDS:
-        return {need: choice for need, choice in choices.items() if choice}
+    since, earlier, choices = _continuing.get(agent, (_NEVER, set(), {}))
+    if needs <= earlier and time.monotonic() - since < _CHOICE_SECONDS:
+        return choices
+    asked = needs | earlier
     fleet = _fleet()
     for member in fleet:
         if member.name == agent:
             member.in_use = max(0, member.in_use - 1)  # the slot of the step that is ending
-    found: dict[str, Choice | None] = {}
-    for text in needs | choices.keys():
+    found: dict[str, Choice] = {}
+    for text in asked:
         tool, agent_type, work_type, labels = json.loads(text)
         if limit_of(tool) is not None:  # it is kept where agents are assigned, so nobody goes on past it
-            found[text] = None
             continue
         need = Need(tool, agent_type, work_type, frozenset(labels))
         choice = AgentRouter().choose(need, _candidates(fleet, work_type), continuing=agent)
-        found[text] = choice if choice.chosen == agent else None
-    made = {text: choice for text, choice in found.items() if choice}
-    kept = dict(zip(made, keep(list(made.values())), strict=True))
-    told = {text: _told(choice, kept[text]) if choice else None for text, choice in found.items()}
-    _continuing[agent] = (time.monotonic(), told)
-    return {need: choice for need, choice in told.items() if choice}
+        if choice.chosen == agent:
+            found[text] = choice
+    kept = keep(list(found.values()))
+    given = {text: _told(choice, pk) for (text, choice), pk in zip(found.items(), kept, strict=True)}
+    _continuing[agent] = (time.monotonic(), asked, given)
+    return given
 
 
 def keep(choices: Sequence[Choice]) -> list[UUID]:

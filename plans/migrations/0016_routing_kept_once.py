@@ -17,7 +17,8 @@ SET CONSTRAINTS ALL IMMEDIATE;
 FORGET = """
 DO $$ DECLARE old regprocedure; BEGIN
     FOR old IN SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = current_schema()::regnamespace AND proname IN (
-        'chiffon_starting', 'chiffon_claim', 'chiffon_next', 'chiffon_finish', 'chiffon_facts', 'chiffon_rows', 'chiffon_begin')
+        'chiffon_starting', 'chiffon_claim', 'chiffon_next', 'chiffon_finish', 'chiffon_facts', 'chiffon_rows', 'chiffon_begin',
+        'chiffon_move_plan')
     LOOP
         EXECUTE 'DROP FUNCTION ' || old;
     END LOOP;

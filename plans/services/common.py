@@ -17,7 +17,7 @@ LONGEST_COMMENT = 2_000
 def visible(actor: Actor, plan_id: UUID, *, lock: bool = False) -> Plan:
     """The plan, locked if asked for, or NotFound: there is none, or it is not for this actor."""
     plans = Plan.objects.select_for_update(of=("self",)) if lock else Plan.objects.all()
-    plan = plans.filter(pk=plan_id).order_by().first()
+    plan = plans.filter(pk=plan_id).first()
     if plan is None:
         raise NotFound("There is no such plan, or it is not for you.")
     if not (answer := may(actor, Action.SEE_PLAN, plan)) and answer.code != "scope_missing":

@@ -15,9 +15,9 @@ BEGIN
     END LOOP;
 END $$;
 
-CREATE OR REPLACE FUNCTION chiffon_move_plan(p_plan plans_plan, p_to text, p_reason text, p_actor_kind text, p_actor text, OUT told jsonb)
+CREATE OR REPLACE FUNCTION chiffon_move_plan(p_plan plans_plan, p_to text, p_reason text, p_actor_kind text, p_actor text, OUT moved jsonb)
 LANGUAGE plpgsql AS $$
--- Move a plan that the caller has locked, with its record, as lifecycle.transition does; what is to be told of it.
+-- Move a plan that the caller has locked, with its record, as lifecycle.transition does; the data of the event that tells of it.
 DECLARE
     v_at timestamptz := clock_timestamp();
     v_canonical text := '{"actor":{"kind":' || to_json(p_actor_kind) || ',"name":' || to_json(p_actor)
@@ -35,9 +35,13 @@ BEGIN
         (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
     VALUES (v_at, p_plan.trace_id, 'plan.stage_changed', p_actor_kind, p_actor, 'plan', p_plan.id, p_plan.service, p_plan.id,
         p_reason, v_canonical, encode(sha256(convert_to(v_canonical, 'UTF8')), 'hex'));
-    told := jsonb_build_array(NULL, '', jsonb_build_array(jsonb_build_array('stage_changed',
-        jsonb_build_object('was', p_plan.stage, 'now', p_to, 'reason', p_reason), 0)));
+    moved := jsonb_build_object('was', p_plan.stage, 'now', p_to, 'reason', p_reason);
 END $$;
+
+CREATE OR REPLACE FUNCTION chiffon_stage_told(p_moved jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    -- The move of a plan, as chiffon_tell takes it together with other events.
+    SELECT jsonb_build_array(jsonb_build_array(NULL, '', jsonb_build_array(jsonb_build_array('stage_changed', p_moved, 0))))
+$$;
 
 CREATE OR REPLACE FUNCTION chiffon_wait_in_line(p_revision uuid, p_first boolean, p_tried boolean, p_words jsonb) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- Steps that are pending begin to wait: for the steps before them or, if the first too, for their turn. What is to be told.
@@ -73,7 +77,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    v_told := jsonb_build_array(chiffon_move_plan(v_plan, 'approved', p_reason, p_actor_kind, p_actor))
+    v_told := chiffon_stage_told(chiffon_move_plan(v_plan, 'approved', p_reason, p_actor_kind, p_actor))
         || chiffon_wait_in_line(p_revision, true, true, p_words);
     -- A microsecond apart, so that they stay in the order of the steps.
     INSERT INTO plans_attempt (id, step_id, plan_id, number, status, priority, next_at, expects_token, because, cancel_requested, failure_mode,
@@ -112,8 +116,7 @@ CREATE OR REPLACE FUNCTION chiffon_rows(p_revision uuid) RETURNS text STABLE LAN
 BEGIN
     RETURN (SELECT '[' || coalesce(string_agg(format('{"unmet":%s,"undoes":%s,', step.unmet,
             CASE WHEN step.parent_id IS NULL THEN '""' ELSE (SELECT to_json(key) FROM plans_step undone WHERE undone.id = step.parent_id) END)
-        || substr(chiffon_step_told(step, (SELECT coalesce(string_agg(to_json(upstream.key)::text, ',' ORDER BY upstream.key COLLATE "C"), '')
-            FROM plans_dependency edge JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id)), 2),
+        || substr(chiffon_step_told(step, chiffon_depends_on(step.id)), 2),
         ',' ORDER BY step.index), '') || ']'
     FROM plans_step step WHERE step.revision_id = p_revision AND step.kind <> 'item');
 END $$;
@@ -138,7 +141,7 @@ DECLARE
     v_claimed text;
 BEGIN
     SELECT * INTO v_plan FROM plans_plan WHERE id = (SELECT plan_id FROM plans_attempt WHERE id = p_attempt);
-    v_told := jsonb_build_array(chiffon_move_plan(v_plan, 'executing', p_reason, p_actor_kind, p_actor));
+    v_told := chiffon_stage_told(chiffon_move_plan(v_plan, 'executing', p_reason, p_actor_kind, p_actor));
     v_claimed := chiffon_claim(p_attempt, p_expects, p_agent, p_choice, p_lease, true, v_told);
     IF v_claimed IS NULL THEN
         PERFORM chiffon_tell(v_plan.id, clock_timestamp(), v_told);
@@ -165,5 +168,5 @@ BEGIN
     END IF;
     SELECT count(*) INTO v_steps FROM plans_step WHERE revision_id = p_revision AND kind = 'step';
     RETURN chiffon_move_plan(v_plan, 'completed',
-        CASE WHEN v_steps = 1 THEN 'Its step is done.' ELSE 'All ' || v_steps || ' steps are done.' END, 'agent', p_actor) #> '{2,0,1}';
+        CASE WHEN v_steps = 1 THEN 'Its step is done.' ELSE 'All ' || v_steps || ' steps are done.' END, 'agent', p_actor);
 END $$;

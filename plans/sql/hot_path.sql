@@ -42,9 +42,9 @@ CREATE OR REPLACE FUNCTION chiffon_is_plain(step plans_step) RETURNS boolean LAN
 $$;
 
 CREATE OR REPLACE FUNCTION chiffon_depends_on(p_step uuid) RETURNS text LANGUAGE plpgsql STABLE AS $$
--- The keys of the steps before a step, quoted, between commas.
+-- The keys of the steps before a step, quoted, between commas, in the order of the digest.
 BEGIN
-    RETURN (SELECT coalesce(string_agg(to_json(upstream.key)::text, ','), '') FROM plans_dependency edge
+    RETURN (SELECT coalesce(string_agg(to_json(upstream.key)::text, ',' ORDER BY upstream.key COLLATE "C"), '') FROM plans_dependency edge
         JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = p_step);
 END $$;
 
@@ -259,6 +259,7 @@ DECLARE
     v_needs text[];
     v_plain boolean := true;
     v_goes_on boolean;
+    v_holds text;
     v_take boolean;
     v_freed integer := 0;
     v_next text;
@@ -272,7 +273,7 @@ DECLARE
     v_over boolean := false;
     v_completed jsonb;
 BEGIN
-    v_take := pg_advisory_xact_lock_shared(hashtextextended(p_plan::text, 0)) IS NULL;  -- chiffon_hold, as an expression
+    v_holds := pg_advisory_xact_lock_shared(hashtextextended(p_plan::text, 0));  -- chiffon_hold, without a statement
     SELECT plan.stage = 'executing' AND plan.cancel_reason = '' AND plan.rollback_reason = '' AS goes, plan.priority, plan.max_parallel, plan.trace_id,
         step.id AS step_id, step.key, step.kind, step.status, step.service, step.released, step.revision_id,
         attempt.agent_id, agent.name AS agent, agent.status IN ('ready', 'busy') AS awake,
