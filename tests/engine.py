@@ -108,7 +108,8 @@ def together(*calls: Callable[[], Any]) -> list[Any]:
         thread.start()
     for thread in threads:
         thread.join(60)
-    close_old_connections()
+    if not connection.in_atomic_block:  # it would be rolled back
+        close_old_connections()
     return answers
 
 

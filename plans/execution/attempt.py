@@ -203,13 +203,19 @@ def _end(
             live.announce(claimed.plan_id)
             if finished.completed:
                 live.announce_inbox()
-            elif finished.over:
-                with transaction.atomic():
-                    engine.settle_if_idle(claimed.plan_id, patiently=True)
+            elif finished.left:
+                _leave(claimed.plan_id)
             # Before this slot is idle, a look after the commit: what became due at that moment saw it busy and rang in vain.
             return finished.next or hot_path.next_due(claimed.agent_id, choices)
-    finish(claimed.attempt_id, token=claimed.token, result=result, lines=context.ended(), told=context.ending())
+    if finish(claimed.attempt_id, token=claimed.token, result=result, lines=context.ended(), told=context.ending()):
+        _leave(claimed.plan_id)
     return hot_path.next_due(claimed.agent_id, choices)
+
+
+def _leave(plan_id: UUID) -> None:
+    """After the commit: steps that ended at the same time each saw the other still running, and neither that the plan was over."""
+    with transaction.atomic():
+        engine.settle_if_idle(plan_id, patiently=True)
 
 
 def _ending(context: StepContext, result: WorkResult) -> Ending:

@@ -48,7 +48,7 @@ class Finished:
 
     next: Claimed | ToBegin | None
     completed: bool  # its plan was completed by it
-    over: bool  # nothing of its plan is due any more, so it may have come to rest
+    left: bool  # its agent goes on with nothing of that plan, so the plan may have come to rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | Non
     if "slow" in answer:
         raise NeedsDecision
     return (
-        None if "lost" in answer else Finished(_claimed(answer["next"], claimed), answer["completed"], answer["over"])
+        None if "lost" in answer else Finished(_claimed(answer["next"], claimed), answer["completed"], answer["left"])
     )
 
 

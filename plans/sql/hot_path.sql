@@ -248,7 +248,8 @@ CREATE OR REPLACE FUNCTION chiffon_finish(
 -- the steps that became free, else the most urgent that is due. p_choices holds the router's choice for each need that it gives to
 -- this agent; with none, nothing is claimed. p_told is what happened, ready to be told. Answers {"lost": true} if the token is no
 -- longer the holder's, {"slow": true} without having done anything if what comes next needs a decision, else {"next": claimed or
--- null, "completed": whether the plan is, "over": whether it may have come to rest otherwise}.
+-- null, "completed": whether the plan is, "left": whether this agent goes on with nothing of the plan}. Who leaves a plan uncompleted
+-- looks at it again after the commit: of two that leave at once each saw the other's step as it was before.
 --
 -- Each statement here costs every step: what is asked together is read together, and what only some need is asked behind an IF.
 DECLARE
@@ -270,7 +271,7 @@ DECLARE
     v_id uuid;
     v_mine_id uuid;
     v_mine_need text;
-    v_over boolean := false;
+    v_left boolean := false;
     v_completed jsonb;
 BEGIN
     v_holds := pg_advisory_xact_lock_shared(hashtextextended(p_plan::text, 0));  -- chiffon_hold, without a statement
@@ -359,11 +360,9 @@ BEGIN
         IF v_goes_on THEN
             SELECT next.claimed, next.plan_id INTO v_next, v_next_plan FROM chiffon_next(v_held.agent_id, p_choices, p_lease, p_plan, p_told) next;
         END IF;
-        IF v_freed = 0 AND (v_next_plan IS NULL OR v_next_plan <> p_plan) THEN
-            v_over := NOT EXISTS (SELECT FROM plans_attempt WHERE plan_id = p_plan AND status IN ('due', 'sent'));
-            v_completed := CASE WHEN v_over THEN chiffon_complete(p_plan, v_held.revision_id, v_held.agent) END;
-        END IF;
-        IF v_next_plan IS DISTINCT FROM p_plan THEN  -- nothing has told it yet
+        v_left := v_next_plan IS DISTINCT FROM p_plan;
+        IF v_left THEN  -- and nothing has told the end yet
+            v_completed := chiffon_complete(p_plan, v_held.revision_id, v_held.agent);
             INSERT INTO plans_event (xid, plan_id, type, step_key, data, at, earlier)
             VALUES (pg_current_xact_id()::text::bigint, p_plan, CASE WHEN v_completed IS NULL THEN '' ELSE 'stage_changed' END, '',
                 coalesce(v_completed, '{}'), p_at, p_told);
@@ -375,6 +374,5 @@ BEGIN
     IF v_freed > 0 THEN
         NOTIFY chiffon_due;  -- this agent leaves something that another may take
     END IF;
-    -- Two last steps that end at once each see the other running, so both are asked to look again after their commit.
-    RETURN format('{"next":%s,"completed":%s,"over":%s}', coalesce(v_next, 'null'), to_json(v_completed IS NOT NULL), to_json(v_over));
+    RETURN format('{"next":%s,"completed":%s,"left":%s}', coalesce(v_next, 'null'), to_json(v_completed IS NOT NULL), to_json(v_left));
 END $$;

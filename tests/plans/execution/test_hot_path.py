@@ -2,6 +2,7 @@
 
 import functools
 import json
+import threading
 
 import pytest
 import rfc8785
@@ -309,6 +310,47 @@ def test_an_agent_does_not_wait_for_a_plan_that_somebody_is_just_stopping(transa
         (answer,) = together(next_due)
     assert answer is None
     assert isinstance(next_due(), Claimed)
+
+
+def test_who_leaves_a_plan_whose_last_step_somebody_is_just_taking_looks_whether_it_is_over(
+    transactional_db, requester, approver, agent
+):
+    """By the time it looks the other may have ended that step, and have seen this one's end as little as this one saw its start."""
+    plan = factories.approve(factories.make_plan(requester, [step("a"), step("b")]), approver)
+    (mine, token, _), (other, other_token, _) = Engine().dispatch()
+    held = claim(mine, token)
+    Attempt.objects.filter(pk=other).update(status="due")
+    ending = hot_path.Ending("done", {}, {}, {}, [], 0, "", [])
+    with transaction.atomic():
+        taken = claim(other, other_token)
+        (finished,) = together(lambda: hot_path.finish(held, ending, fleet.continuing(agent.name, {held.need})))
+    assert finished == hot_path.Finished(None, completed=False, left=True)
+    last = hot_path.finish(taken, ending, {})
+    assert last and last.completed
+    assert stage(plan) == "completed"
+
+
+def test_a_plan_of_which_two_last_steps_end_at_once_is_over_at_once_on_the_long_way_too(
+    transactional_db, requester, approver, agent, monkeypatch
+):
+    """Neither sees the other's end before its own is committed: whoever is last looks again."""
+    plan = factories.approve(factories.make_plan(requester, [step("a"), step("b")]), approver)
+    messages, both, end = Engine().dispatch(), threading.Barrier(2), finish.finish
+
+    def at_once(*args, **more):
+        with transaction.atomic():
+            done = end(*args, **more)
+            both.wait(20)
+        return done
+
+    monkeypatch.setattr(hot_path, "finish", _needs_a_decision)
+    monkeypatch.setattr(attempt, "finish", at_once)
+    together(*(functools.partial(attempt.run, pk, token=token, go_on_for=0) for pk, token, _ in messages))
+    assert stage(plan) == "completed"
+
+
+def _needs_a_decision(*_args):
+    raise hot_path.NeedsDecision
 
 
 def test_many_agents_on_one_plan_do_each_step_once(transactional_db, requester, approver):
