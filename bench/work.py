@@ -106,11 +106,11 @@ def settled(seconds: float = 300) -> None:
     from plans.execution.task_file import ask_for_commit
     from plans.models import UnwrittenTask
 
-    with transaction.atomic():
-        ask_for_commit()  # else a dispatcher does at its next sweep, which takes seconds
     deadline = time.monotonic() + seconds
     pending = Job.objects.filter(status__in=["due", "sent", "running"], every__isnull=True)
     while pending.exists() or UnwrittenTask.objects.exists():
+        with transaction.atomic():
+            ask_for_commit()  # else a dispatcher does at its next sweep, which takes seconds
         if time.monotonic() > deadline:
             raise BenchError(f"The background jobs were not done within {seconds:g} s.")
         time.sleep(0.2)

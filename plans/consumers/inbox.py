@@ -8,7 +8,7 @@ from typing import Any
 from audit.authority import Action, may
 from audit.context import Actor
 from plans.consumers.base import LiveSocket
-from plans.live.bell import INBOX_GROUP
+from plans.live.bell import INBOX
 from plans.live.hub import LOOK_SECONDS, as_text, following, heard, in_thread
 from plans.selectors import inbox_page
 
@@ -21,7 +21,7 @@ class InboxConsumer(LiveSocket):
 
     async def follow(self) -> None:
         told: dict[str, Any] | None = None
-        async with following(INBOX_GROUP) as (_hub, bell):
+        async with following(INBOX) as (_hub, bell):
             while True:
                 await heard(bell, LOOK_SECONDS * 2)
                 await self.ask_again()

@@ -24,7 +24,7 @@ from audit.authority import Action, may
 from audit.context import Actor
 from plans.consumers.base import LiveSocket
 from plans.consumers.plan import find_plan
-from plans.live.bell import INBOX_GROUP, plan_group
+from plans.live.bell import INBOX, readers_of
 from plans.live.cursor import BadCursor
 from plans.live.hub import LOOK_SECONDS, Hub, following, heard, in_thread
 from plans.live.reading import cursor_now, events_after
@@ -86,7 +86,7 @@ class InboxPageConsumer(PageSocket):
 
     async def follow(self) -> None:
         tab = self.parameter("tab")
-        async with following(INBOX_GROUP) as (_hub, bell):
+        async with following(INBOX) as (_hub, bell):
             while True:
                 await heard(bell, LOOK_SECONDS * 2)
                 await self.ask_again()
@@ -122,7 +122,7 @@ class PlanPageConsumer(PageSocket):
         plan_id = UUID(self.scope["url_route"]["kwargs"]["plan_id"])
         is_run = self.parameter("view") != "plan"
         self._attempt, self._line = read_uuid(self.parameter("attempt")), read_whole(self.parameter("line"))
-        async with following(plan_group(plan_id)) as (hub, bell):
+        async with following(readers_of(plan_id)) as (hub, bell):
             cursor = self.parameter("after")
             while True:
                 cursor, kinds, more = await self._news(hub, plan_id, cursor)

@@ -14,7 +14,7 @@ from audit.context import Actor
 from plans.api_schemas import PlanTold
 from plans.api_tell import tell_plan
 from plans.consumers.base import LiveSocket
-from plans.live.bell import plan_group
+from plans.live.bell import readers_of
 from plans.live.cursor import BadCursor
 from plans.live.hub import LOOK_SECONDS, Hub, as_text, following, heard
 from plans.live.reading import cursor_now, events_after
@@ -93,7 +93,7 @@ class PlanConsumer(LiveSocket):
 
     async def follow(self) -> None:
         plan_id = UUID(self.scope["url_route"]["kwargs"]["plan_id"])
-        async with following(plan_group(plan_id)) as (hub, bell):
+        async with following(readers_of(plan_id)) as (hub, bell):
             cursor = self.parameter("after") or await self._snapshot(hub, plan_id)
             while True:
                 await self._wait_for_room()

@@ -80,12 +80,14 @@ class _Task(NamedTuple):
 def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
     """Commit the files of all tasks whose attempts ended since the last time, one commit a batch.
 
+    What ends meanwhile is left to the next time: to commit is expensive, however little it is.
     Idempotent: equal content makes no new commit, and a mark that could not be written is written the next time.
     The work tree follows when nothing runs, because to make a file takes longer than the rest of a step.
     Raises GitTrailError while git is in trouble; the job is then tried again and nothing is lost.
     """
-    written = 0
-    while ended := dict(unwritten().values_list("pk", "step_id")[:_BATCH]):
+    written, more = 0, True
+    while more and (ended := dict(unwritten().values_list("pk", "step_id")[:_BATCH])):
+        more = len(ended) == _BATCH
         tasks = _read(list(dict.fromkeys(ended.values())))
         commit = git_trail.commit_tasks(task_files(tasks)) if tasks else ""
         by_plan: dict[UUID, list[_Task]] = {}

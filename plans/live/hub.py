@@ -7,7 +7,7 @@ import json
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ from weakref import WeakKeyDictionary
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from django.db import close_old_connections
+
+from plans.live.bell import GROUP
 
 log = logging.getLogger(__name__)
 
@@ -49,22 +51,21 @@ class _Reading:
 
 
 class Hub:
-    """All readers of one group in this process."""
+    """All readers of one plan, or of the inbox, in this process."""
 
-    def __init__(self, group: str) -> None:
-        self.group = group
+    def __init__(self) -> None:
         self.readings_made = 0
         self.generation = 0
         self._bells: set[asyncio.Event] = set()
         self._readings: OrderedDict[object, _Reading] = OrderedDict()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._looking: asyncio.Task[None] | None = None
 
     def join(self) -> asyncio.Event:
         """One more reader, and the event that is set whenever it is worth looking."""
         bell = asyncio.Event()
         self._bells.add(bell)
-        if not self._tasks:
-            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look_now_and_then())]
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look_now_and_then())
         return bell
 
     async def leave(self, bell: asyncio.Event) -> bool:
@@ -72,10 +73,10 @@ class Hub:
         self._bells.discard(bell)
         if self._bells:
             return False
-        tasks, self._tasks = self._tasks, []
-        for task in [*tasks, *(reading.task for reading in self._readings.values())]:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        looking, self._looking = self._looking, None
+        for reading in self._readings.values():
+            reading.task.cancel()
+        await _ended(looking)
         self._readings.clear()
         return not self._bells
 
@@ -106,8 +107,34 @@ class Hub:
             await asyncio.sleep(LOOK_SECONDS)
             self.wake()
 
+
+class _Ear:
+    """The one ear for the bell that the hubs of an event loop share. Without a broker it hears nothing, and readers look now and then."""
+
+    def __init__(self) -> None:
+        self.hubs: dict[str, Hub] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def hub(self, readers: str) -> Hub:
+        """The hub of these readers; the ear listens from the first one on."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._listen())
+        return self.hubs.get(readers) or self.hubs.setdefault(readers, Hub())
+
+    async def forget(self, readers: str, hub: Hub) -> None:
+        """A hub that nobody reads through any more; with the last one the ear closes."""
+        if self.hubs.get(readers) is hub:
+            del self.hubs[readers]
+        if not self.hubs:
+            task, self._task = self._task, None
+            await _ended(task)
+
+    def _wake(self, readers: Iterable[str]) -> None:
+        for name in readers:
+            if hub := self.hubs.get(name):
+                hub.wake()
+
     async def _listen(self) -> None:
-        """Hear rings. Without a broker nothing is heard, and readers look now and then."""
         pause = 0.5
         while True:
             layer = get_channel_layer()
@@ -115,21 +142,26 @@ class Hub:
                 return
             try:
                 channel = await asyncio.wait_for(layer.new_channel(), CONNECT_SECONDS)
-                await asyncio.wait_for(layer.group_add(self.group, channel), CONNECT_SECONDS)
-                self.wake()  # what rang before the ear was open
+                await asyncio.wait_for(layer.group_add(GROUP, channel), CONNECT_SECONDS)
+                self._wake(list(self.hubs))  # what rang before the ear was open
                 pause = 0.5
                 try:
                     while True:
-                        await layer.receive(channel)
-                        self.wake()
+                        self._wake((await layer.receive(channel))["for"])
                 finally:
-                    await asyncio.shield(asyncio.wait_for(layer.group_discard(self.group, channel), CONNECT_SECONDS))
+                    await asyncio.shield(asyncio.wait_for(layer.group_discard(GROUP, channel), CONNECT_SECONDS))
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                log.warning("Live readers of %s hear no bell and look every %g s: %r", self.group, LOOK_SECONDS, error)
+                log.warning("Live readers hear no bell and look every %g s: %r", LOOK_SECONDS, error)
                 await asyncio.sleep(pause + random.random())  # noqa: S311 - spreads reconnects, decides nothing
                 pause = min(pause * 2, 10)
+
+
+async def _ended(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _is_settled(task: asyncio.Task[Any]) -> bool:
@@ -146,21 +178,21 @@ def _note_error(task: asyncio.Task[Any]) -> None:
         task.exception()  # its readers raise it; nobody may be left to do so
 
 
-_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Hub]] = WeakKeyDictionary()
+_ears: WeakKeyDictionary[asyncio.AbstractEventLoop, _Ear] = WeakKeyDictionary()
 
 
 @asynccontextmanager
-async def following(group: str) -> AsyncIterator[tuple[Hub, asyncio.Event]]:
-    """Be one of a group's readers: the hub to read through, and the event to wait for."""
-    hubs = _hubs.setdefault(asyncio.get_running_loop(), {})
-    hub = hubs.get(group) or hubs.setdefault(group, Hub(group))
+async def following(readers: str) -> AsyncIterator[tuple[Hub, asyncio.Event]]:
+    """Be one of these readers, as the bell calls them: the hub to read through, and the event to wait for."""
+    ear = _ears.setdefault(asyncio.get_running_loop(), _Ear())
+    hub = ear.hub(readers)
     bell = hub.join()
     bell.set()
     try:
         yield hub, bell
     finally:
-        if await hub.leave(bell) and hubs.get(group) is hub:
-            del hubs[group]
+        if await hub.leave(bell):
+            await ear.forget(readers, hub)
 
 
 async def heard(bell: asyncio.Event, seconds: float) -> bool:

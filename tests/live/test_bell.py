@@ -8,16 +8,16 @@ from uuid import uuid4
 import pytest
 from channels.layers import get_channel_layer
 
-from plans.live import announce, announce_inbox, plan_group
-from plans.live.bell import Bell
+from plans.live import announce, announce_inbox, readers_of
+from plans.live.bell import GROUP, Bell
 
 pytestmark = pytest.mark.usefixtures("embedded_servers")
 
 
-async def rings_of(group, seconds):
+async def rings(seconds):
     layer = get_channel_layer()
     channel = await layer.new_channel()
-    await layer.group_add(group, channel)
+    await layer.group_add(GROUP, channel)
     heard = []
 
     async def listen():
@@ -35,22 +35,30 @@ async def rings_of(group, seconds):
 
 async def test_a_thousand_announcements_are_a_few_rings_and_the_last_one_is_among_them():
     plan_id = uuid4()
-    listening = rings_of(plan_group(plan_id), 0.6)
+    listening = rings(0.6)
     await anext(listening)
     began = time.monotonic()
     for _ in range(1_000):
         announce(plan_id)
     assert time.monotonic() - began < 0.5
+    await asyncio.sleep(0.05)  # it has rung by now, and pauses
+    announce(plan_id)
     heard = await anext(listening)
     assert 2 <= len(heard) <= 4
-    assert heard[-1] == {"type": "plan.ring", "plan_id": str(plan_id)}
+    assert heard[-1] == {"type": "news.ring", "for": [readers_of(plan_id)]}
 
 
-async def test_the_inbox_has_a_bell_of_its_own():
-    listening = rings_of("inbox", 0.3)
+async def test_news_of_a_hundred_plans_and_of_the_inbox_are_a_few_rings_too():
+    plans = [uuid4() for _ in range(100)]
+    listening = rings(0.6)
     await anext(listening)
+    for plan_id in plans:
+        announce(plan_id)
     announce_inbox()
-    assert await anext(listening) == [{"type": "inbox.ring"}]
+    heard = await anext(listening)
+    assert 1 <= len(heard) <= 4
+    told = [readers for ring in heard for readers in ring["for"]]
+    assert set(told) >= {"inbox", *map(readers_of, plans)}
 
 
 def test_a_forked_worker_rings_too():
@@ -78,6 +86,6 @@ def test_without_a_broker_nothing_fails_and_nobody_waits(settings):
     bell = Bell()
     began = time.monotonic()
     for n in range(100):
-        bell.ring(f"plan.{n}", {"type": "plan.ring", "plan_id": str(n)})
+        bell.ring(f"plan.{n}")
     assert time.monotonic() - began < 0.2
     time.sleep(0.5)

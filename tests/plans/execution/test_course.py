@@ -7,6 +7,7 @@ from django.test.utils import CaptureQueriesContext
 
 from agents.models import Agent, Job
 from agents.protocol import FailureMode
+from audit import git_trail
 from audit.authority import Role
 from audit.context import Actor
 from audit.git_trail import find_task
@@ -16,7 +17,7 @@ from plans.conf import COMMIT_TASKS
 from plans.errors import IllegalTransition, NotFound
 from plans.execution import attempt
 from plans.execution.task_file import ask_for_commit, commit_finished_tasks
-from plans.models import Attempt, Plan, Step, events_of
+from plans.models import Attempt, Plan, Step, UnwrittenTask, events_of
 from tests import factories
 from tests.engine import stage, statuses, tries
 from tests.factories import step
@@ -227,6 +228,23 @@ def test_finished_steps_ask_once_for_their_place_in_git(approved, engine):
     ask_for_commit()
     ask_for_commit()
     assert Job.objects.filter(kind=COMMIT_TASKS, every__isnull=True).count() == 1
+
+
+def test_what_ends_while_a_commit_is_made_is_left_to_the_next_one(approved, engine, settings, tmp_path, monkeypatch):
+    settings.CHIFFON_AUDIT_DIR = tmp_path
+    approved(step("a"), step("b", depends_on=["a"]))
+    (first,) = engine.dispatch()
+    attempt.run(first[0], token=first[1], go_on_for=0)
+    commit_tasks = git_trail.commit_tasks
+
+    def slowly(payloads):
+        engine.run()
+        return commit_tasks(payloads)
+
+    monkeypatch.setattr(git_trail, "commit_tasks", slowly)
+    assert commit_finished_tasks({}) == {"tasks": 1}
+    assert commit_finished_tasks({}) == {"tasks": 1}
+    assert not UnwrittenTask.objects.exists()
 
 
 def test_what_goes_into_git_is_read_by_the_same_few_statements_however_many_steps_there_are(
