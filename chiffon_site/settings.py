@@ -122,6 +122,7 @@ def _database(url: str) -> dict[str, Any]:
     options |= {
         "connect_timeout": 5,
         "application_name": f"chiffon-{CHIFFON_PROCESS}",
+        "prepare_threshold": 5,  # Django's own is None, with which psycopg prepares nothing, asked to or not
         "options": f"-c statement_timeout={_STATEMENT_TIMEOUT} -c lock_timeout=2s "
         f"-c idle_in_transaction_session_timeout={_IDLE_TIMEOUT} -c TimeZone=UTC",
     }
