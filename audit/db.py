@@ -29,6 +29,21 @@ def first_row(statement: str, arguments: Sequence[Any] | Mapping[str, Any]) -> t
         return cursor.execute(statement, arguments, prepare=True).fetchone()
 
 
+def find[M: models.Model](model: type[M], key: Any, *, lock: bool = False) -> M | None:
+    """The object with this key, or None; locked against changes if asked for. As first_row(): the ORM takes twice as long."""
+    fields = model._meta.concrete_fields
+    columns = ", ".join(f'"{field.column}"' for field in fields)
+    statement = f'SELECT {columns} FROM {model._meta.db_table} WHERE "{model._meta.pk.column}" = %s'  # noqa: S608 - names of ours
+    row = first_row(f"{statement} FOR NO KEY UPDATE" if lock else statement, [key])
+    if row is None:
+        return None
+    values = [
+        field.from_db_value(value, None, connection) if hasattr(field, "from_db_value") else value
+        for field, value in zip(fields, row, strict=True)
+    ]
+    return model.from_db(connection.alias, [field.attname for field in fields], values)
+
+
 class NextVal(models.Func):
     """The next value of a named sequence, as a column's default."""
 

@@ -45,13 +45,14 @@ class Approval(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     plan = models.ForeignKey("plans.Plan", on_delete=models.PROTECT, related_name="approvals")
-    revision = models.ForeignKey("plans.Revision", on_delete=models.PROTECT, related_name="approvals")
+    # Found by the constraint's index, or by the plan; the last two are never looked for.
+    revision = models.ForeignKey("plans.Revision", on_delete=models.PROTECT, related_name="approvals", db_index=False)
     digest = models.CharField(max_length=64)
     decision = models.CharField(max_length=16, choices=Decision.choices)
     approver = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="approvals")
-    requester = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    requester = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
     comment = models.TextField(default="")
-    policy = models.ForeignKey(ApprovalPolicy, on_delete=models.PROTECT, related_name="+")
+    policy = models.ForeignKey(ApprovalPolicy, on_delete=models.PROTECT, related_name="+", db_index=False)
     four_eyes = models.BooleanField(help_text="What the policy said when the answer was given.")
     at = models.DateTimeField(db_default=Now())
 

@@ -42,7 +42,9 @@ class Plan(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     number = models.BigIntegerField(unique=True, db_default=NextVal("plans_plan_number"), editable=False)
     request = models.OneToOneField("plans.Request", on_delete=models.PROTECT, null=True, related_name="plan")
-    requester = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="plans")
+    requester = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="plans", db_index=False
+    )
     trace_id = models.UUIDField(default=uuid7, db_index=True, editable=False)
     goal = models.TextField()
     summary = models.TextField(default="")

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from audit.authority import Action, may
 from audit.context import Actor
+from audit.db import find
 from audit.errors import NotAllowed
 from plans.errors import IllegalTransition, NotFound, Refused
 from plans.models import Plan
@@ -16,8 +17,7 @@ LONGEST_COMMENT = 2_000
 
 def visible(actor: Actor, plan_id: UUID, *, lock: bool = False) -> Plan:
     """The plan, locked if asked for, or NotFound: there is none, or it is not for this actor."""
-    plans = Plan.objects.select_for_update(of=("self",)) if lock else Plan.objects.all()
-    plan = plans.filter(pk=plan_id).first()
+    plan = find(Plan, plan_id, lock=lock)
     if plan is None:
         raise NotFound("There is no such plan, or it is not for you.")
     if not (answer := may(actor, Action.SEE_PLAN, plan)) and answer.code != "scope_missing":

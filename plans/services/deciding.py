@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -12,7 +12,9 @@ from django.db import transaction
 from audit import trail
 from audit.authority import Action, check
 from audit.context import Actor, acting
+from audit.db import call
 from audit.errors import NotAllowed
+from audit.ids import uuid7
 from plans import lifecycle
 from plans.approval import gate
 from plans.enums import Decision, Stage
@@ -20,6 +22,12 @@ from plans.errors import AlreadyDecided, DigestMismatch, PlansError, Refused, Se
 from plans.execution import starting
 from plans.models import Approval, Plan
 from plans.services.common import checked, visible
+
+# Written out like the records that go with it.
+_ANSWER: Final = (
+    f"INSERT INTO {Approval._meta.db_table} (id, plan_id, revision_id, digest, decision, approver_id, requester_id, comment, policy_id, "  # noqa: S608
+    "four_eyes) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id"
+)
 
 
 def approve_plan(*, actor: Actor, plan_id: UUID, digest: str, comment: str = "") -> Plan:
@@ -138,16 +146,20 @@ def _repeated(standing: gate.Standing, plan: Plan, decision: Decision, digest: s
 
 
 def _answer(actor: Actor, plan: Plan, standing: gate.Standing, decision: Decision, comment: str) -> None:
-    Approval.objects.create(
-        plan=plan,
-        revision_id=standing.revision["id"],
-        digest=standing.digest,
-        decision=decision,
-        approver=actor.user,
-        requester_id=plan.requester_id,
-        comment=comment,
-        policy_id=standing.policy["id"],
-        four_eyes=standing.four_eyes,
+    call(
+        _ANSWER,
+        [
+            uuid7(),
+            plan.pk,
+            standing.revision["id"],
+            standing.digest,
+            str(decision),
+            actor.user.pk,
+            plan.requester_id,
+            comment,
+            standing.policy["id"],
+            standing.four_eyes,
+        ],
     )
 
 
