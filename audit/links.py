@@ -49,10 +49,12 @@ class TaskRow:
 
 
 Builder = Callable[[Collection[str]], Mapping[str, Link]]
+Tracer = Callable[[Collection[str]], Mapping[str, UUID]]
 TraceFinder = Callable[[UUID], TraceSubject | None]
 TaskFinder = Callable[[UUID], TaskRow | None]
 
 _builders: Final[dict[str, Builder]] = {}
+_tracers: Final[dict[str, Tracer]] = {}
 _labels: Final[dict[str, Mapping[str, str]]] = {}
 _trace_finders: Final[list[TraceFinder]] = []
 _task_finders: Final[list[TaskFinder]] = []
@@ -61,6 +63,16 @@ _task_finders: Final[list[TaskFinder]] = []
 def register_kind(kind: str, builder: Builder) -> None:
     """Say how subjects of this kind are named and found. The last registration of a kind counts."""
     _builders[kind] = builder
+
+
+def register_tracer(kind: str, tracer: Tracer) -> None:
+    """Say which traces subjects of this kind belong to."""
+    _tracers[kind] = tracer
+
+
+def traces(kind: str, ids: Collection[str]) -> Mapping[str, UUID]:
+    """The traces that subjects of a kind belong to, by id. What nobody knows is absent."""
+    return _tracers[kind](ids) if kind in _tracers and ids else {}
 
 
 def register_labels(type_: str, labels: Mapping[str, str]) -> None:

@@ -17,12 +17,27 @@ from audit.db import NextVal
 # The two types that every attempt writes are most of the table: who asks for one of them finds it on the way back
 # through time without an index, and every other type is rare enough for one.
 _COMMON: Final = ("attempt.started", "attempt.completed")
+BY_TRACE: Final = "attempt"  # the kind of subject that most records are about: they are found through its trace
+
+
+class Sha256Field(models.BinaryField):  # type: ignore[type-arg]
+    """A SHA-256: 32 bytes in the database, 64 lowercase hexadecimal digits here."""
+
+    def from_db_value(self, value: Any, _expression: Any, _connection: Any) -> str | None:
+        """The digits of what is stored."""
+        return None if value is None else bytes(value).hex()
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        """The bytes of what is written here."""
+        return super().get_db_prep_value(
+            bytes.fromhex(value) if isinstance(value, str) else value, connection, prepared
+        )
 
 
 class DecisionRecord(models.Model):
     """One fact: who decided what about which subject, why, and what else could have been.
 
-    What is only read and never searched for (alternatives, facts) is kept once, in the canonical bytes.
+    What is only read and never searched for (reason, alternatives, facts) is kept once, in the canonical bytes.
     """
 
     sequence = models.BigIntegerField(primary_key=True, db_default=NextVal(SEQUENCE), editable=False)
@@ -35,9 +50,8 @@ class DecisionRecord(models.Model):
     subject_id = models.TextField()
     service = models.TextField(default="", help_text="The service the subject belongs to, such as kuma.")
     plan_id = models.UUIDField(null=True, help_text="The plan this belongs to, if it belongs to one.")
-    reason = models.TextField(default="")
     canonical = models.TextField(help_text="What is hashed: these bytes, never the columns beside them.")
-    sha256 = models.CharField(max_length=64)
+    sha256 = Sha256Field()
 
     class Meta:
         ordering: ClassVar = ["-sequence"]
@@ -46,7 +60,9 @@ class DecisionRecord(models.Model):
             models.Index(fields=["trace_id", "sequence"], name="record_by_trace"),
             models.Index(fields=["type", "sequence"], name="record_by_rare_type", condition=~Q(type__in=_COMMON)),
             models.Index(fields=["actor", "sequence"], name="record_by_person", condition=~Q(actor_kind="agent")),
-            models.Index(fields=["subject_id", "sequence"], name="record_by_subject"),
+            models.Index(
+                fields=["subject_id", "sequence"], name="record_by_subject", condition=~Q(subject_kind=BY_TRACE)
+            ),
             models.Index(fields=["service", "sequence"], name="record_by_service", condition=~Q(service="")),
         ]
         triggers: ClassVar = [
@@ -71,6 +87,11 @@ class DecisionRecord(models.Model):
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
+
+    @property
+    def reason(self) -> str:
+        """Why it was decided so; empty if nobody said."""
+        return str(self.content.get("reason", ""))
 
     @property
     def alternatives(self) -> list[Any]:

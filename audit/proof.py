@@ -59,6 +59,5 @@ def _columns(record: DecisionRecord) -> dict[str, Any]:
         "subject": {"kind": record.subject_kind, "id": record.subject_id},
         "service": record.service,
         "plan_id": str(record.plan_id) if record.plan_id else None,
-        "reason": record.reason,
         "at": record.at.isoformat(),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -18,7 +18,7 @@ from audit.decisions import DECISIONS
 from audit.errors import BadFilter, GitTrailError
 from audit.git_trail import TaskCommit
 from audit.links import TaskRow
-from audit.models import DecisionRecord
+from audit.models import BY_TRACE, DecisionRecord
 
 PAGE: Final = 50
 STORY: Final = 300
@@ -92,8 +92,7 @@ class RecordFilter:
             if get_user_model().objects.filter(username=self.actor).exists():  # people have an index of their own
                 records = records.exclude(actor_kind="agent")
         if self.subject_id:
-            kinds = [self.subject_kind] if self.subject_kind else sorted(_KINDS | links.kinds())
-            records = records.filter(subject_kind__in=kinds, subject_id=self.subject_id)
+            records = records.filter(_of_subject(self.subject_kind, self.subject_id))
         elif self.subject_kind:
             records = records.filter(subject_kind=self.subject_kind)
         if self.service:
@@ -241,7 +240,7 @@ def records_about(subjects: Iterable[tuple[str, str]], *, limit: int = STORY) ->
         ids.setdefault(kind, []).append(id_)
     fits = Q(pk__in=[])
     for kind, of_kind in ids.items():
-        fits |= Q(subject_kind=kind, subject_id__in=of_kind)
+        fits |= _of_kind(kind, of_kind)
     return list(DecisionRecord.objects.filter(fits).order_by("-sequence")[:limit])[::-1]
 
 
@@ -253,13 +252,31 @@ def _about(word: str) -> Q:
         # The stored text is JSON, so what JSON escapes is escaped before it is compared.
         escaped = word.replace("\\", "\\\\").replace('"', '\\"')
         return Q(canonical__icontains=escaped)
-    return Q(trace_id__in={id_, trace_of(id_)}) | Q(subject_id=str(id_))
+    return Q(trace_id__in={id_, trace_of(id_)}) | (Q(subject_id=str(id_)) & ~Q(subject_kind=BY_TRACE))
+
+
+def _of_subject(kind: str, id_: str) -> Q:
+    """The records about one subject, which has an index unless it is found through its trace."""
+    if kind:
+        return _of_kind(kind, [id_])
+    if links.traces(BY_TRACE, [id_]):
+        return _of_kind(BY_TRACE, [id_])
+    return Q(subject_kind__in=sorted((_KINDS | links.kinds()) - {BY_TRACE}), subject_id=id_)
+
+
+def _of_kind(kind: str, ids: Sequence[str]) -> Q:
+    """The records about these subjects of one kind."""
+    fits = Q(subject_kind=kind, subject_id__in=ids)
+    traces = links.traces(kind, ids)
+    return fits & Q(trace_id__in=set(traces.values())) if traces else fits
 
 
 def trace_of(subject_id: UUID) -> UUID:
     """The trace of what carries this id, such as a plan, by its records; the id itself if there are none."""
-    known = DecisionRecord.objects.filter(subject_id=str(subject_id), trace_id__isnull=False)
-    return known.values_list("trace_id", flat=True).first() or subject_id
+    if known := links.traces(BY_TRACE, [str(subject_id)]):
+        return next(iter(known.values()))
+    records = DecisionRecord.objects.filter(subject_id=str(subject_id), trace_id__isnull=False)
+    return records.exclude(subject_kind=BY_TRACE).values_list("trace_id", flat=True).first() or subject_id
 
 
 def _run(records: QuerySet[DecisionRecord]) -> list[DecisionRecord]:

@@ -41,7 +41,6 @@ _COLUMNS = (
     "subject_id",
     "service",
     "plan_id",
-    "reason",
     "canonical",
     "sha256",
 )
@@ -87,7 +86,9 @@ def record_all(rows: Sequence[DecisionRecord]) -> None:
         return
     # Written out, because every decision there is comes through here and the ORM takes longer over it than the database.
     statement = f"{_INSERT}{', '.join([_ROW] * len(rows))} RETURNING sequence"
-    values = [getattr(row, column) for row in rows for column in _COLUMNS]
+    values = [
+        bytes.fromhex(row.sha256) if column == "sha256" else getattr(row, column) for row in rows for column in _COLUMNS
+    ]
     if len(rows) == 1:
         sequences = [call(statement, values)]
     else:
@@ -112,31 +113,25 @@ def prepare(
     actor: Actor | None = None,
     at: datetime | None = None,
 ) -> DecisionRecord:
-    """A record ready for record_all(), or for a statement of the caller's in one transaction."""
-    decision = DECISIONS.get(type_)
-    if decision is None:
-        raise UnknownDecision(f"no decision type is called {type_!r}")
-    if missing := decision.facts - facts.keys():
-        raise UnknownDecision(f"{type_} needs {', '.join(sorted(missing))}")
+    """A record ready for record_all(), in one transaction. Raises as record()."""
     actor = actor or current_actor()
     at = at or datetime.now(UTC)
-    content = {
-        "v": 1,
-        "trace_id": _text(trace_id or current_trace()),
-        "type": type_,
-        "actor": {"kind": actor.kind, "name": actor.name},
-        "subject": {"kind": subject[0], "id": str(subject[1])},
-        "service": service,
-        "plan_id": _text(plan_id),
-        "reason": redact(storable(reason)),
-        "alternatives": redact_value(plain(list(alternatives), exact=True)),
-        "metadata": redact_value(plain(dict(facts), exact=True)),
-        "at": at.isoformat(),
-    }
-    stored = canonical(content)
+    trace_id = trace_id or current_trace()
+    text = written(
+        type_,
+        subject=subject,
+        reason=reason,
+        alternatives=alternatives,
+        service=service,
+        plan_id=plan_id,
+        trace_id=trace_id,
+        facts=facts,
+        actor=actor,
+        at=at,
+    )
     return DecisionRecord(
         at=at,
-        trace_id=trace_id or current_trace(),
+        trace_id=trace_id,
         type=type_,
         actor_kind=actor.kind,
         actor=actor.name,
@@ -144,10 +139,44 @@ def prepare(
         subject_id=str(subject[1]),
         service=service,
         plan_id=plan_id,
-        reason=content["reason"],
-        canonical=stored.decode(),
-        sha256=sha256_hex(stored),
+        canonical=text,
+        sha256=sha256_hex(text.encode()),
     )
+
+
+def written(
+    type_: str,
+    *,
+    subject: tuple[str, object],
+    reason: str,
+    alternatives: Sequence[Any] = (),
+    service: str,
+    plan_id: UUID | None,
+    trace_id: UUID | None,
+    facts: Mapping[str, Any],
+    actor: Actor,
+    at: datetime,
+) -> str:
+    """The canonical text of a record, for a statement of the caller's that writes it. Raises UnknownDecision as record()."""
+    decision = DECISIONS.get(type_)
+    if decision is None:
+        raise UnknownDecision(f"no decision type is called {type_!r}")
+    if missing := decision.facts - facts.keys():
+        raise UnknownDecision(f"{type_} needs {', '.join(sorted(missing))}")
+    content = {
+        "v": 1,
+        "trace_id": _text(trace_id),
+        "type": type_,
+        "actor": {"kind": actor.kind, "name": actor.name},
+        "subject": {"kind": subject[0], "id": str(subject[1])},
+        "service": service,
+        "plan_id": _text(plan_id),
+        "reason": redact(storable(reason)),
+        "alternatives": redact_value(plain(list(alternatives), exact=True)) if alternatives else [],
+        "metadata": redact_value(plain(dict(facts), exact=True)),
+        "at": at.isoformat(),
+    }
+    return canonical(content).decode()
 
 
 def _text(value: UUID | None) -> str | None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from audit import links
 from audit.links import Link, TaskRow, TraceSubject, page, uuids
+from audit.models import BY_TRACE
 from plans.enums import Stage
 from plans.models import Approval, ApprovalPolicy, Attempt, Plan, Request, Revision, Step
 
@@ -23,6 +24,7 @@ def register() -> None:
     links.register_kind("approval", _approvals)
     links.register_kind("policy", _policies)
     links.register_kind("session", _sessions)
+    links.register_tracer(BY_TRACE, _traces_of_attempts)
     links.register_labels("plan.stage_changed", {stage.value: stage.label.lower() for stage in Stage})
     links.register_trace_finder(_trace)
     links.register_task_finder(_task)
@@ -66,6 +68,11 @@ def _attempts(ids: Collection[str]) -> Mapping[str, Link]:
         str(pk): Link(f"try {number} of {key}, plan {plan}", run_url(plan, key, number))
         for pk, number, key, plan in rows
     }
+
+
+def _traces_of_attempts(ids: Collection[str]) -> Mapping[str, UUID]:
+    rows = Attempt.objects.filter(pk__in=uuids(ids)).values_list("pk", "plan__trace_id")
+    return {str(pk): trace for pk, trace in rows}
 
 
 def _approvals(ids: Collection[str]) -> Mapping[str, Link]:

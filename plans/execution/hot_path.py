@@ -27,10 +27,7 @@ _CLAIM = "SELECT chiffon_claim(%s, %s, %s, %s::jsonb, %s, %s)"
 _FACTS = "SELECT chiffon_facts(%s)"
 _BEGIN = "SELECT chiffon_begin(%s, %s, %s, %s::jsonb, %s, %s, %s, %s)"
 _NEXT = "SELECT claimed FROM chiffon_next(%s, %s::jsonb, %s)"
-_FINISH = (
-    "SELECT chiffon_finish(%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s, %s, %s, %s, %s::jsonb, "
-    "%s::jsonb, %s)"
-)
+_FINISH = "SELECT chiffon_finish(%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s, %s, %s::jsonb, %s::jsonb, %s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | Non
         raise NeedsDecision
     now = clock.now()
     at = datetime.fromtimestamp(now, UTC)
-    record = trail.prepare(
+    canonical = trail.written(
         "attempt.completed",
         subject=("attempt", claimed.attempt_id),
         plan_id=claimed.plan_id,
@@ -142,9 +139,7 @@ def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | Non
             json.dumps(ending.resources),
             json.dumps(ending.services),
             ending.lines_sha256,
-            record.reason,
-            record.canonical,
-            record.sha256,
+            canonical,
             at,
             json.dumps([[str(claimed.attempt_id), claimed.step.key, shortened(aged(ending.told, now))]]),
             json.dumps(choices),

@@ -154,7 +154,7 @@ def _answer(actor: Actor, plan: Plan, standing: gate.Standing, decision: Decisio
             standing.revision["id"],
             standing.digest,
             str(decision),
-            actor.user.pk,
+            actor.user and actor.user.pk,
             plan.requester_id,
             comment,
             standing.policy["id"],

@@ -174,9 +174,9 @@ BEGIN
     v_at := clock_timestamp();
     v_record := chiffon_started(v_at, p_attempt, v_held.number, v_step.token + 1, v_held.because, v_step, v_plan.trace_id, v_held.agent, v_held.choice);
     INSERT INTO audit_decisionrecord
-        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
+        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, canonical, sha256)
     VALUES (v_at, v_plan.trace_id, 'attempt.started', 'agent', v_held.agent, 'attempt', p_attempt, v_step.service, v_plan.id,
-        v_held.because, v_record, encode(sha256(convert_to(v_record, 'UTF8')), 'hex'));
+        v_record, sha256(convert_to(v_record, 'UTF8')));
     IF v_step.kind = 'item' THEN  -- its step runs from now on, if it did not already
         UPDATE plans_step SET status = 'running', waiting_for = '', started_at = coalesce(started_at, statement_timestamp())
             WHERE id = v_step.parent_id AND status = 'ready' RETURNING key INTO v_parent;
@@ -241,7 +241,7 @@ END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_finish(
     p_plan uuid, p_attempt uuid, p_token integer, p_summary text, p_output jsonb, p_progress jsonb, p_resources jsonb, p_services jsonb, p_lines_sha256 text,
-    p_reason text, p_canonical text, p_sha256 text, p_at timestamptz, p_told jsonb,
+    p_canonical text, p_at timestamptz, p_told jsonb,
     p_choices jsonb, p_lease double precision
 ) RETURNS text LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- End an attempt that succeeded, count its step off at the steps after it, and claim the next attempt for the same agent: one of
@@ -343,20 +343,20 @@ BEGIN
         v_record := chiffon_started(v_at, v_mine_id, v_mine.attempts_made, v_mine.token, v_because, v_mine, v_held.trace_id, v_held.agent,
             p_choices -> v_mine_need);
         INSERT INTO audit_decisionrecord  -- both in one statement: to find the partition takes longer than to write a row
-            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
+            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, canonical, sha256)
         VALUES (p_at, v_held.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_held.service, p_plan,
-            p_reason, p_canonical, p_sha256),
+            p_canonical, sha256(convert_to(p_canonical, 'UTF8'))),
             (v_at, v_held.trace_id, 'attempt.started', 'agent', v_held.agent, 'attempt', v_mine_id, v_mine.service, p_plan,
-            v_because, v_record, encode(sha256(convert_to(v_record, 'UTF8')), 'hex'));
+            v_record, sha256(convert_to(v_record, 'UTF8')));
         INSERT INTO plans_event (xid, plan_id, type, step_key, attempt_id, data, at, earlier)
         VALUES (pg_current_xact_id()::text::bigint, p_plan, 'agent_started', v_mine.key, v_mine_id,
             jsonb_build_object('agent', v_held.agent, 'attempt', v_mine.attempts_made, 'was', 'waiting'), p_at, p_told);
         v_next := chiffon_claimed(v_at, v_mine_id, v_mine.attempts_made, v_mine.token, false, v_mine_need, v_mine, '');
     ELSE
         INSERT INTO audit_decisionrecord
-            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, reason, canonical, sha256)
+            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, canonical, sha256)
         VALUES (p_at, v_held.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_held.service, p_plan,
-            p_reason, p_canonical, p_sha256);
+            p_canonical, sha256(convert_to(p_canonical, 'UTF8')));
         IF v_goes_on THEN
             SELECT next.claimed, next.plan_id INTO v_next, v_next_plan FROM chiffon_next(v_held.agent_id, p_choices, p_lease, p_plan, p_told) next;
         END IF;

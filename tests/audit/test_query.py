@@ -11,6 +11,7 @@ from audit import links, query
 from audit.context import SYSTEM, Actor
 from audit.errors import BadFilter
 from audit.ids import uuid7
+from audit.models import DecisionRecord
 from audit.query import RecordFilter, find_records, parse_filter, parse_sequence
 
 from .conftest import make_story, record
@@ -65,6 +66,16 @@ def test_each_field_narrows_what_is_found(trail_of_two):
 )
 def test_a_type_may_be_a_family_or_a_group(trail_of_two, type_, count):
     assert len(found(type=type_)) == count
+
+
+@pytest.mark.parametrize("kind", ["attempt", "plan", ""])
+def test_the_records_about_a_subject_are_found_by_an_index(story, kind):
+    subject = story.plan.pk if kind == "plan" else story.attempt.pk
+    wanted = parse_filter({"subject": f"{kind}:{subject}" if kind else str(subject)})
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    told = wanted.apply(DecisionRecord.objects.all()).explain()
+    assert ("subject_id_sequence" if kind == "plan" else "trace_id_sequence") in told
 
 
 def test_days_and_times_bound_what_is_found(story):

@@ -34,7 +34,7 @@ def one(db) -> DecisionRecord:
 @pytest.mark.parametrize(
     "attack",
     [
-        "UPDATE audit_decisionrecord SET reason = 'another' WHERE sequence = %(sequence)s",
+        "UPDATE audit_decisionrecord SET service = 'another' WHERE sequence = %(sequence)s",
         "UPDATE audit_decisionrecord SET at = at + interval '2 months' WHERE sequence = %(sequence)s",
         "DELETE FROM audit_decisionrecord WHERE sequence = %(sequence)s",
         "UPDATE {partition} SET canonical = '{{}}' WHERE sequence = %(sequence)s",
@@ -57,7 +57,7 @@ def test_the_database_refuses_to_alter_or_remove_a_record_even_for_the_owner(one
 @pytest.mark.parametrize(
     "attack",
     [
-        lambda one: DecisionRecord.objects.filter(sequence=one.sequence).update(reason="another"),
+        lambda one: DecisionRecord.objects.filter(sequence=one.sequence).update(service="another"),
         lambda one: DecisionRecord.objects.filter(sequence=one.sequence).delete(),
         lambda one: one.delete(),
         lambda one: one.save(force_update=True),
@@ -73,7 +73,7 @@ def test_the_orm_is_refused_as_well(one, attack):
 @pytest.mark.parametrize(
     "attack",
     [
-        "UPDATE audit_decisionrecord SET reason = 'x'",
+        "UPDATE audit_decisionrecord SET service = 'x'",
         "DELETE FROM audit_decisionrecord",
         "TRUNCATE audit_decisionrecord",
         "ALTER TABLE audit_decisionrecord DISABLE TRIGGER ALL",
@@ -177,7 +177,7 @@ def test_facts_and_alternatives_come_back_and_the_columns_agree_with_the_bytes(d
     [
         ("canonical", "{}", ProofState.BROKEN, ()),
         ("sha256", "0" * 64, ProofState.BROKEN, ()),
-        ("reason", "another", ProofState.COLUMNS_DIFFER, ("reason",)),
+        ("service", "another", ProofState.COLUMNS_DIFFER, ("service",)),
         ("actor", "someone", ProofState.COLUMNS_DIFFER, ("actor",)),
         ("type", "person.signed_out", ProofState.COLUMNS_DIFFER, ("type",)),
     ],
@@ -191,9 +191,16 @@ def test_an_altered_record_is_found_and_the_altered_column_named(one, column, va
 def test_a_record_altered_by_someone_who_can_switch_triggers_off_is_found(one):
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE audit_decisionrecord DISABLE TRIGGER USER")
-        cursor.execute("UPDATE audit_decisionrecord SET reason = 'another' WHERE sequence = %s", [one.sequence])
+        cursor.execute("UPDATE audit_decisionrecord SET service = 'another' WHERE sequence = %s", [one.sequence])
         cursor.execute("ALTER TABLE audit_decisionrecord ENABLE TRIGGER USER")
-    assert check_record(DecisionRecord.objects.get(sequence=one.sequence)).differences == ("reason",)
+    assert check_record(DecisionRecord.objects.get(sequence=one.sequence)).differences == ("service",)
+
+
+def test_a_hash_is_stored_as_bytes_and_read_as_digits(one):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT octet_length(sha256) FROM audit_decisionrecord WHERE sequence = %s", [one.sequence])
+        assert cursor.fetchone() == (32,)
+    assert DecisionRecord.objects.get(sha256=one.sha256).sha256 == hashlib.sha256(one.canonical.encode()).hexdigest()
 
 
 @pytest.mark.parametrize(
