@@ -72,7 +72,9 @@ def tell_plans(plans: Sequence[Plan]) -> list[dict[str, Any]]:
     }
     steps: dict[UUID, list[Step]] = defaultdict(list)
     current = [revision.pk for revision in revisions.values()]
+    by_id = {plan.pk: plan for plan in plans}
     for step in Step.objects.filter(revision__in=current).order_by(*IN_ORDER):
+        by_id[step.plan_id].show(step)
         steps[step.plan_id].append(step)
     told_steps = tell_steps([step for found in steps.values() for step in found], current)
     approvals: dict[UUID, list[Approval]] = defaultdict(list)

@@ -31,9 +31,9 @@ class Stage(TextChoices):
 
 
 class StepStatus(TextChoices):
-    """Where a step stands. Before approval it is always pending."""
+    """Where a step stands."""
 
-    PENDING = "pending", "Pending"
+    PENDING = "pending", "Pending"  # how waiting is read before the plan is approved; never stored
     WAITING = "waiting", "Waiting"
     READY = "ready", "Ready"
     RUNNING = "running", "Running"
@@ -119,6 +119,7 @@ class EventType(TextChoices):
 
 
 FINAL_STAGES = frozenset({Stage.COMPLETED, Stage.CANCELLED, Stage.REJECTED, Stage.EXPIRED})
+UNAPPROVED_STAGES = frozenset({Stage.DRAFT, Stage.PENDING_APPROVAL, Stage.REJECTED, Stage.EXPIRED})
 GOING_STAGES = (Stage.APPROVED, Stage.EXECUTING)  # something of it may start
 HOLDING_STAGES = frozenset({*GOING_STAGES, Stage.PAUSED})  # it keeps its hosts and services for itself
 LIVE_ATTEMPTS = (AttemptStatus.DUE, AttemptStatus.SENT, AttemptStatus.RUNNING)

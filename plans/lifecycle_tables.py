@@ -20,9 +20,8 @@ STAGE_TRANSITIONS: Final[Mapping[Stage, frozenset[Stage]]] = {
 
 _S = StepStatus
 STEP_TRANSITIONS: Final[Mapping[StepStatus, frozenset[StepStatus]]] = {
-    _S.PENDING: frozenset({_S.WAITING, _S.READY, _S.SKIPPED, _S.FAILED, _S.CANCELLED}),
-    _S.WAITING: frozenset({_S.READY, _S.RUNNING, _S.SKIPPED, _S.CANCELLED, _S.FAILED, _S.PENDING}),
-    _S.READY: frozenset({_S.WAITING, _S.RUNNING, _S.SKIPPED, _S.CANCELLED, _S.FAILED, _S.PENDING}),
+    _S.WAITING: frozenset({_S.READY, _S.RUNNING, _S.SKIPPED, _S.CANCELLED, _S.FAILED}),
+    _S.READY: frozenset({_S.WAITING, _S.RUNNING, _S.SKIPPED, _S.CANCELLED, _S.FAILED}),
     _S.RUNNING: frozenset({_S.COMPLETED, _S.FAILED, _S.CANCELLED, _S.UNKNOWN, _S.WAITING, _S.READY}),
     _S.FAILED: frozenset({_S.WAITING, _S.READY, _S.SKIPPED, _S.CANCELLED}),
     _S.UNKNOWN: frozenset({_S.WAITING, _S.READY, _S.SKIPPED, _S.CANCELLED, _S.FAILED}),

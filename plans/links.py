@@ -9,7 +9,6 @@ from uuid import UUID
 
 from audit import links
 from audit.links import Link, TaskRow, TraceSubject, page, uuids
-from audit.models import BY_TRACE
 from plans.enums import Stage
 from plans.models import Approval, ApprovalPolicy, Attempt, Plan, Request, Revision, Step
 
@@ -24,7 +23,7 @@ def register() -> None:
     links.register_kind("approval", _approvals)
     links.register_kind("policy", _policies)
     links.register_kind("session", _sessions)
-    links.register_tracer(BY_TRACE, _traces_of_attempts)
+    links.register_tracer("attempt", _traces_of_attempts)
     links.register_labels("plan.stage_changed", {stage.value: stage.label.lower() for stage in Stage})
     links.register_trace_finder(_trace)
     links.register_task_finder(_task)

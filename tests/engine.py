@@ -73,8 +73,10 @@ def claim(pk: UUID, token: int) -> Any:
 
 
 def statuses(plan: Plan) -> dict[str, str]:
-    """What each step of a plan is."""
-    return dict(Step.objects.filter(plan=plan).order_by("index").values_list("key", "status"))
+    """What each step of a plan is, as it is read."""
+    read = Plan.objects.get(pk=plan.pk).shown
+    rows = Step.objects.filter(plan=plan).order_by("index").values_list("key", "status")
+    return {key: read(status) for key, status in rows}
 
 
 def stage(plan: Plan) -> str:

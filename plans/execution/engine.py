@@ -17,15 +17,13 @@ from django.db.models.functions import Now
 
 from agents.conf import DUE_CHANNEL
 from audit.trail import requires_transaction
-from plans import lifecycle, references, state
+from plans import lifecycle, references, state, waiting
 from plans.enums import DECIDED_STEPS, LIVE_ATTEMPTS, OnFailure, Stage, StepKind, StepStatus
 from plans.execution import fan_out, locks, rollback, routing
 from plans.models import Attempt, Plan, Step
 
 _ROUTED_AT_ONCE = 8  # of many that become due together; what is behind them is looked at when there is room
 _TOLD_TOGETHER = 500  # events in one row
-_TURN = fan_out.TURN
-_HELD = (StepStatus.PENDING, StepStatus.WAITING)
 
 
 def current_steps(plan: Plan) -> QuerySet[Step]:
@@ -91,8 +89,8 @@ def make_due(
         now, later = made[:at_once], made[at_once:]
         routing.route(now, excluded=excluded)
         for attempt in later:  # the dispatcher looks at them when there is room
-            if attempt.step.status not in (StepStatus.WAITING, StepStatus.PENDING):
-                lifecycle.move_step(attempt.step, to=StepStatus.WAITING, waiting_for=_TURN)
+            if attempt.step.status != StepStatus.WAITING:
+                lifecycle.move_step(attempt.step, to=StepStatus.WAITING, waiting_for=waiting.TURN)
     ring()
     return made
 
@@ -181,7 +179,9 @@ def resume_items(plan: Plan, step: Step, *, only: Step | None = None, because: s
     """Go on with a fan-out that failed: with one item and those that never began, or with all that are not done."""
     items = fan_out.open_up(plan, step, _scope(step, step.for_each)) if step.items is not None else wanted(plan, [step])
     if only is not None:
-        items = [item for item in items if item.pk == only.pk or not item.attempts_made or item.status in _HELD]
+        items = [
+            item for item in items if item.pk == only.pk or not item.attempts_made or item.status == StepStatus.WAITING
+        ]
     fan_out.begin_again(step, items)
     return make_due(plan, items, because=because)
 

@@ -15,12 +15,11 @@ from django.db.models.functions import Coalesce, Now
 from audit import trail
 from audit.canonical import canonical, plain, sha256_hex
 from audit.trail import requires_transaction
-from plans import lifecycle, references
+from plans import lifecycle, references, waiting
 from plans.conf import MOST_ITEMS
 from plans.enums import LIVE_ATTEMPTS, AttemptStatus, OnFailure, StepKind, StepStatus
 from plans.models import Attempt, Plan, Step
 
-TURN = "Waits for its turn."
 _DONE = (StepStatus.COMPLETED, StepStatus.SKIPPED)
 _STUCK = (StepStatus.FAILED, StepStatus.UNKNOWN)
 _OPEN = (StepStatus.READY, StepStatus.RUNNING)
@@ -108,7 +107,7 @@ def hold(attempts: Any, *, because: str) -> int:
         step = attempt.step
         if step.status == StepStatus.WAITING:
             Step.objects.filter(pk=step.pk).update(waiting_for=f"Does not start: {because}")
-        elif step.status in (StepStatus.PENDING, StepStatus.READY):
+        elif step.status == StepStatus.READY:
             lifecycle.move_step(step, to=StepStatus.WAITING, waiting_for=f"Does not start: {because}")
     return len(held)
 
@@ -156,12 +155,11 @@ def _spread(plan: Plan, step: Step, found: Sequence[Any]) -> list[Step]:
             parent=step,
             item=item,
             item_index=place,
-            status=StepStatus.WAITING,
-            waiting_for=TURN,
+            waiting_for=waiting.TURN,
         )
         for place, item in enumerate(found)
     )
-    waits = {"was": str(StepStatus.PENDING), "now": str(StepStatus.WAITING), "waiting_for": TURN}
+    waits = {"was": str(StepStatus.PENDING), "now": str(StepStatus.WAITING), "waiting_for": waiting.TURN}
     lifecycle.emit_together(plan.pk, [[None, item.key, [["step_changed", waits, 0]]] for item in items])
     trail.record(
         "step.fanned_out",

@@ -16,7 +16,7 @@ from audit import trail
 from audit.canonical import plain, storable
 from audit.redaction import redact, redact_value
 from audit.trail import requires_transaction
-from plans import lifecycle
+from plans import lifecycle, waiting
 from plans.conf import LONGEST_OUTPUT
 from plans.enums import AttemptStatus, EventType, Stage, StepKind, StepStatus
 from plans.execution import clock, engine, fallback, narrowing, rollback, spending
@@ -239,10 +239,9 @@ def refuse(attempt: Attempt, because: str) -> None:
     if plan.stage == Stage.APPROVED:
         live = Attempt.objects.filter(plan=plan, status__in=[AttemptStatus.DUE, AttemptStatus.SENT])
         live.update(status=AttemptStatus.CANCELLED, error=because, finished_at=Now())
-        for waiting in Step.objects.filter(plan=plan, status__in=[StepStatus.READY, StepStatus.WAITING]).order_by(
-            "index"
-        ):
-            lifecycle.move_step(waiting, to=StepStatus.PENDING)
+        routed = Step.objects.filter(plan=plan, unmet=0, status__in=[StepStatus.READY, StepStatus.WAITING])
+        for first in routed.exclude(kind=StepKind.ROLLBACK).order_by("index"):
+            lifecycle.keep_waiting(first, waiting.TURN)
         lifecycle.transition(plan, to=Stage.PENDING_APPROVAL, because=because)
         return
     Attempt.objects.filter(pk=attempt.pk).update(status=AttemptStatus.CANCELLED, error=because, finished_at=Now())

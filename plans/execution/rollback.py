@@ -19,7 +19,6 @@ from plans.enums import StepKind, StepStatus
 from plans.execution import fan_out
 from plans.models import Attempt, Plan, Step
 
-WAITS = "Runs only if the plan is rolled back."
 _HELD = "The plan is being rolled back."
 
 
@@ -116,7 +115,7 @@ def tale(plan: Plan) -> str:
 def not_needed(plan: Plan) -> None:
     """The plan was completed: nothing is undone any more."""
     for row in _rows(plan):
-        if row.status in (StepStatus.PENDING, StepStatus.WAITING):
+        if row.status == StepStatus.WAITING:
             leave(row, because="The plan was completed, so nothing is undone.")
 
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from audit.context import current_actor
 from audit.db import call
 from audit.trail import requires_transaction
 from plans import lifecycle, live
-from plans.enums import Stage, StepKind, StepStatus
+from plans.enums import Stage, StepKind
 from plans.errors import StaleTransition
-from plans.execution import engine, fan_out, fleet, locks, rollback
+from plans.execution import engine, fleet, locks
 from plans.models import Attempt, Plan
 
 _BECAUSE: Final = "Nothing it depends on is left."
-_WORDS: Final = json.dumps(
-    {"turn": fan_out.TURN, "undo": rollback.WAITS, "named": 5}
-)  # as many steps as a sentence names
 
 
 @requires_transaction
@@ -37,13 +33,7 @@ def start(plan: Plan, revision_id: str, rows: Sequence[Mapping[str, Any]], *, be
     locks.take(plan, engine.aimed_steps(plan))
     first = list(engine.current_steps(plan).filter(unmet=0, kind=StepKind.STEP).order_by("index"))
     room = plan.waits_since is not None or fleet.may_have_room()  # of a plan that waits, each step is told for what
-    _wait_in_line(plan, revision_id, first=not room)
-    if not room:
-        for step in first:
-            step.status, step.waiting_for = StepStatus.WAITING, fan_out.TURN
     due = engine.make_due(plan, engine.wanted(plan, first), because=_BECAUSE, routed_now=room)
-    if room:
-        _wait_in_line(plan, revision_id, first=True)
     if not due and not Attempt.objects.filter(plan=plan).exists():  # no condition holds: it is done without a start
         lifecycle.transition(plan, to=Stage.EXECUTING, because="No step has to run.")
         engine.settle(plan)
@@ -61,21 +51,11 @@ def _start_plainly(plan: Plan, revision_id: str, because: str) -> None:
     """Everything in one statement (chiffon_start in plans/sql/course.sql). Agents are chosen by who has room, not here."""
     actor = current_actor()
     started = call(
-        "SELECT chiffon_start(%s, %s, %s, %s, %s::jsonb, %s, %s)",
-        [plan.pk, revision_id, because, _BECAUSE, _WORDS, actor.kind, actor.name],
+        "SELECT chiffon_start(%s, %s, %s, %s, %s, %s)",
+        [plan.pk, revision_id, because, _BECAUSE, actor.kind, actor.name],
     )
     if not started:
         raise StaleTransition(f"Plan {plan.number} was moved by someone else at the same moment.")
     plan.stage, plan.stage_reason = Stage.APPROVED, because
     transaction.on_commit(lambda: live.announce(plan.pk))
     transaction.on_commit(live.announce_inbox)
-
-
-def _wait_in_line(plan: Plan, revision_id: str, *, first: bool) -> None:
-    """Steps that are pending begin to wait, in one statement: for the steps before them or, if the first too, for their turn."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT chiffon_tell_all(%s, chiffon_wait_in_line(%s, %s, false, %s::jsonb))",
-            [plan.pk, revision_id, first, _WORDS],
-        )
-    transaction.on_commit(lambda: live.announce(plan.pk))

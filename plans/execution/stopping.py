@@ -14,7 +14,7 @@ from plans.enums import AttemptStatus, Stage, StepStatus
 from plans.execution import engine, fan_out, rollback
 from plans.models import Attempt, Plan, Step
 
-_NOT_STARTED = (StepStatus.PENDING, StepStatus.WAITING, StepStatus.READY)
+_NOT_STARTED = (StepStatus.WAITING, StepStatus.READY)
 
 
 @requires_transaction

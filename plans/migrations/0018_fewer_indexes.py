@@ -1,13 +1,14 @@
-"""Indexes that another one serves as well go, and chiffon_finish takes less."""
+"""Indexes that another one serves as well go, and so do functions that now take less or are gone."""
 
 import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-# Made anew after the migrations with other arguments; the old one writes columns that are gone.
+# Two are made anew after the migrations with other arguments; the old ones write columns that are gone.
 FORGET = """
 DO $$ DECLARE old regprocedure; BEGIN
-    FOR old IN SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = current_schema()::regnamespace AND proname = 'chiffon_finish'
+    FOR old IN SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = current_schema()::regnamespace AND proname IN (
+        'chiffon_finish', 'chiffon_start', 'chiffon_wait_in_line', 'chiffon_tell_all')
     LOOP
         EXECUTE 'DROP FUNCTION ' || old;
     END LOOP;

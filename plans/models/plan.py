@@ -16,7 +16,7 @@ from django.db.models.lookups import GreaterThanOrEqual
 from audit.db import CheckOnce, LegalMoves, NextVal
 from audit.ids import uuid7
 from plans.digest import STEP_FIELDS, step_content
-from plans.enums import Complexity, OnFailure, Risk, Stage, StepKind, StepStatus
+from plans.enums import UNAPPROVED_STAGES, Complexity, OnFailure, Risk, Stage, StepKind, StepStatus
 from plans.lifecycle_tables import STAGE_TRANSITIONS, STEP_TRANSITIONS
 
 # The order of work, each item after the step it belongs to.
@@ -92,6 +92,17 @@ class Plan(models.Model):
 
     def __str__(self) -> str:
         return f"Plan {self.number}"
+
+    def shown(self, status: str) -> str:
+        """The status of one of its current steps as it is read: a step waits from the start, but before approval it is pending."""
+        return StepStatus.PENDING if status == StepStatus.WAITING and self.stage in UNAPPROVED_STAGES else status
+
+    def show(self, step: Step) -> Step:
+        """The step, read as shown() says."""
+        step.status = self.shown(step.status)
+        if step.status == StepStatus.PENDING:
+            step.waiting_for = ""
+        return step
 
 
 class Revision(models.Model):
@@ -181,7 +192,7 @@ class Step(models.Model):
     item = models.JSONField(null=True, help_text="What {{ item }} stands for.")
     item_index = models.IntegerField(null=True, help_text="What {{ index }} stands for, from 0.")
     # How it went
-    status = models.CharField(max_length=16, choices=StepStatus.choices, default=StepStatus.PENDING)
+    status = models.CharField(max_length=16, choices=StepStatus.choices, default=StepStatus.WAITING)
     waiting_for = models.TextField(default="", help_text="What a waiting step waits for, as a sentence.")
     unmet = models.IntegerField(default=0, help_text="How many steps it depends on are not completed yet.")
     token = models.IntegerField(default=0, help_text="Grows with each claim; older holders may not write.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from audit import trail
 from audit.trail import requires_transaction
-from plans import lifecycle
+from plans import lifecycle, waiting
 from plans.digest import header_content, seal
 from plans.enums import Stage, StepKind
 from plans.models import Dependency, Plan, Request, Revision, Step
@@ -121,6 +121,7 @@ def _row(draft: StepDraft, revision: Revision, index: int) -> Step:
         reversible_by=draft.reversible_by,
         span=[list(pair) for pair in draft.spans] or None,
         unmet=len(draft.depends_on),
+        waiting_for=waiting.first_sentence(draft.depends_on),
     )
 
 
@@ -147,4 +148,5 @@ def _undoing(key: str, action: ActionDraft, step: Step, index: int) -> Step:
         hosts=step.hosts,
         reason=f"Undoes {key} if the plan is rolled back after it was done.",
         service=step.service,
+        waiting_for=waiting.ROLLBACK,
     )

@@ -95,7 +95,7 @@ def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanP
     """What one reader sees of a plan. At most 50 steps in full, from the place `first` or the step named on."""
     revision = current_revision(plan)
     request = plan.request
-    graph, upstream, everything = graph_of(revision, link="#step-{key}", far_link="?step={key}#step-{key}")
+    graph, upstream, everything = graph_of(plan, revision, link="#step-{key}", far_link="?step={key}#step-{key}")
     rows = [row for row in everything if row["kind"] != StepKind.ITEM]
     facts = [row for row in rows if row["kind"] == StepKind.STEP]
     undo = undoing(rows)
@@ -110,7 +110,9 @@ def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanP
         plan=plan,
         revision=revision,
         request=request,
-        steps=views_of(shown.order_by("index")[:STEPS_SHOWN], upstream, undo, words_matter=request is not None),
+        steps=views_of(
+            map(plan.show, shown.order_by("index")[:STEPS_SHOWN]), upstream, undo, words_matter=request is not None
+        ),
         step_count=len(facts),
         row_count=len(rows),
         first=first,

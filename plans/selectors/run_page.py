@@ -163,12 +163,12 @@ def run_page(
     Without them it is the output of what needs eyes most: a failed step, a running one, or the last that ended.
     """
     revision = current_revision(plan)
-    graph, upstream, facts = graph_of(revision, link="?step={key}#output")
+    graph, upstream, facts = graph_of(plan, revision, link="?step={key}#output")
     steps = [row for row in facts if row["kind"] == StepKind.STEP]
     counts = dict(Counter(row["status"] for row in steps))
     partial = partial_result(plan, actor) if has_partial_result(plan, list(counts)) else None
     key = step if any(row["key"] == step for row in facts) else _most_telling(facts, partial)
-    rows = _shown(revision, facts, key)
+    rows = _shown(plan, facts, key)
     chosen = next((row for row in rows if row.step.key == key), None)
     attempts: tuple[Attempt, ...] = ()
     window = None
@@ -234,7 +234,7 @@ def _most_telling(facts: list[dict[str, Any]], partial: PartialResult | None) ->
     return str(done[-1]) if done else str(facts[0]["key"]) if facts else ""
 
 
-def _shown(revision: Revision, facts: list[dict[str, Any]], key: str) -> list[RunStep]:
+def _shown(plan: Plan, facts: list[dict[str, Any]], key: str) -> list[RunStep]:
     """All steps in order; of a large plan those that want eyes first, then the first others and the chosen one in order."""
     wanted = facts
     if len(facts) > STEPS_SHOWN:
@@ -247,7 +247,7 @@ def _shown(revision: Revision, facts: list[dict[str, Any]], key: str) -> list[Ru
     for attempt in Attempt.objects.filter(step__in=ids).select_related("agent").order_by("number"):
         latest[attempt.step_id] = attempt
     what = {row["id"]: what_runs(row["playbook"], row["tool"]) for row in wanted}
-    return [RunStep(one, latest.get(one.pk), what[one.pk]) for one in (steps[pk] for pk in ids)]
+    return [RunStep(one, latest.get(one.pk), what[one.pk]) for one in (plan.show(steps[pk]) for pk in ids)]
 
 
 def _held(facts: list[dict[str, Any]], upstream: dict[str, list[str]], stuck: set[str]) -> list[str]:

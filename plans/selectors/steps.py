@@ -11,7 +11,7 @@ from plans.conf import MOST_ITEMS
 from plans.enums import StepKind, StepStatus
 from plans.graph import Drawing, Node, clipped, draw
 from plans.looks import LOOKS
-from plans.models import IN_ORDER, Attempt, Dependency, Revision, Step
+from plans.models import IN_ORDER, Attempt, Dependency, Plan, Revision, Step
 
 STEPS_SHOWN = 50
 
@@ -126,7 +126,7 @@ _FACTS = (
 
 
 def graph_of(
-    revision: Revision, *, link: str, far_link: str = ""
+    plan: Plan, revision: Revision, *, link: str, far_link: str = ""
 ) -> tuple[Drawing, dict[str, list[str]], list[dict[str, Any]]]:
     """The drawing of a revision's steps, what each waits for, and each step's bare facts in the order of work.
 
@@ -136,6 +136,8 @@ def graph_of(
     facts: list[dict[str, Any]] = [
         dict(row) for row in Step.objects.filter(revision=revision).order_by(*IN_ORDER).values(*_FACTS)
     ]
+    for row in facts:
+        row["status"] = plan.shown(row["status"])
     upstream = upstream_of(revision, {row["id"]: row["key"] for row in facts})
     address = far_link if far_link and len(facts) > STEPS_SHOWN else link
     items: dict[str, list[str]] = {}

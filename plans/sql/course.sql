@@ -2,19 +2,6 @@
 -- Plans that touch a host or a service, start with a condition or a list, or end with anything but completed steps go through Python
 -- (plans/execution/starting.py, engine.py). Uses the functions of hot_path.sql.
 
-CREATE OR REPLACE FUNCTION chiffon_tell_all(p_plan uuid, p_told jsonb) RETURNS void LANGUAGE plpgsql AS $$
--- As chiffon_tell, for what may be thousands: at most 500 in a row, which is what a reader takes at once.
-DECLARE
-    v_begin integer := 0;
-BEGIN
-    WHILE v_begin < jsonb_array_length(p_told) LOOP
-        PERFORM chiffon_tell(p_plan, statement_timestamp(), CASE WHEN jsonb_array_length(p_told) <= 500 THEN p_told ELSE (
-            SELECT jsonb_agg(value ORDER BY place) FROM jsonb_array_elements(p_told) WITH ORDINALITY each(value, place)
-            WHERE place > v_begin AND place <= v_begin + 500) END);
-        v_begin := v_begin + 500;
-    END LOOP;
-END $$;
-
 CREATE OR REPLACE FUNCTION chiffon_move_plan(p_plan plans_plan, p_to text, p_reason text, p_actor_kind text, p_actor text, OUT moved jsonb)
 LANGUAGE plpgsql AS $$
 -- Move a plan that the caller has locked, with its record, as lifecycle.transition does; the data of the event that tells of it.
@@ -43,50 +30,31 @@ CREATE OR REPLACE FUNCTION chiffon_stage_told(p_moved jsonb) RETURNS jsonb LANGU
     SELECT jsonb_build_array(jsonb_build_array(NULL, '', jsonb_build_array(jsonb_build_array('stage_changed', p_moved, 0))))
 $$;
 
-CREATE OR REPLACE FUNCTION chiffon_wait_in_line(p_revision uuid, p_first boolean, p_tried boolean, p_words jsonb) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
--- Steps that are pending begin to wait: for the steps before them or, if the first too, for their turn. What is to be told.
--- p_tried counts a try of those that wait for nothing, which the caller makes.
-DECLARE
-    v_told jsonb;
-BEGIN
-    WITH waiting AS (
-        UPDATE plans_step step SET status = 'waiting',
-            attempts_made = attempts_made + CASE WHEN p_tried AND step.unmet = 0 AND step.kind = 'step' THEN 1 ELSE 0 END,
-            waiting_for = CASE WHEN step.kind = 'rollback' THEN p_words ->> 'undo' WHEN step.unmet = 0 THEN p_words ->> 'turn' ELSE (
-                SELECT 'Waits for ' || CASE WHEN count(*) > (p_words ->> 'named')::integer THEN count(*) || ' steps'
-                    ELSE coalesce(string_agg(upstream.key, ', ' ORDER BY upstream.key), 'nothing') END || '.'
-                FROM plans_dependency edge JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id) END
-        WHERE step.revision_id = p_revision AND step.status = 'pending' AND (step.unmet > 0 OR p_first)
-        RETURNING step.index, step.key, step.waiting_for
-    )
-    SELECT coalesce(jsonb_agg(jsonb_build_array(NULL, key, jsonb_build_array(jsonb_build_array('step_changed',
-        jsonb_build_object('was', 'pending', 'now', 'waiting', 'waiting_for', waiting_for), 0))) ORDER BY index), '[]') INTO v_told FROM waiting;
-    RETURN v_told;
-END $$;
-
 CREATE OR REPLACE FUNCTION chiffon_start(
-    p_plan uuid, p_revision uuid, p_reason text, p_because text, p_words jsonb, p_actor_kind text, p_actor text
+    p_plan uuid, p_revision uuid, p_reason text, p_because text, p_actor_kind text, p_actor text
 ) RETURNS boolean LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
--- Approve a plan and make its first steps due; false if it does not await approval. Agents that go on take them, or the dispatcher
--- chooses one.
+-- Approve a plan and make its first steps due; false if it does not await approval. The others wait as they were drafted. Agents that
+-- go on take what is due, or the dispatcher chooses one.
 DECLARE
     v_plan plans_plan;
-    v_told jsonb;
 BEGIN
     SELECT * INTO v_plan FROM plans_plan WHERE id = p_plan AND stage = 'pending_approval' FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    v_told := chiffon_stage_told(chiffon_move_plan(v_plan, 'approved', p_reason, p_actor_kind, p_actor))
-        || chiffon_wait_in_line(p_revision, true, true, p_words);
+    PERFORM chiffon_tell(p_plan, statement_timestamp(),
+        chiffon_stage_told(chiffon_move_plan(v_plan, 'approved', p_reason, p_actor_kind, p_actor)));
+    WITH tried AS (
+        UPDATE plans_step SET attempts_made = attempts_made + 1
+            WHERE revision_id = p_revision AND unmet = 0 AND kind = 'step' AND status = 'waiting' RETURNING id, index, attempts_made, token
+    )
     -- A microsecond apart, so that they stay in the order of the steps.
     INSERT INTO plans_attempt (id, step_id, plan_id, number, status, priority, next_at, expects_token, because, cancel_requested, failure_mode,
         transient, error, summary, progress, resources_used, services_touched, line_count, lines_sha256, by_fallback)
     SELECT chiffon_uuid7(), id, p_plan, attempts_made, 'due', v_plan.priority,
         statement_timestamp() - (count(*) OVER () - row_number() OVER (ORDER BY index)) * interval '1 microsecond', token, p_because, false, '',
         false, '', '', '{}', '{}', '[]', 0, '', false
-        FROM plans_step WHERE revision_id = p_revision AND unmet = 0 AND kind = 'step' AND status = 'waiting' ORDER BY index;
-    PERFORM chiffon_tell_all(p_plan, v_told);
+        FROM tried ORDER BY index;
     NOTIFY chiffon_due;
     RETURN true;
 END $$;

@@ -60,7 +60,7 @@ def test_each_move_has_one_record_and_one_event(approved, engine):
         "attempt.completed", "plan.stage_changed",
     ]  # fmt: skip
     assert [event.type for event in events_of(plan.pk) if event.step_key == "a"] == [
-        "step_changed", "step_changed", "step_changed", "agent_started", "agent_thinking", "tool_executing", "tool_completed",
+        "step_changed", "step_changed", "agent_started", "agent_thinking", "tool_executing", "tool_completed",
         "output_end", "agent_completed", "step_changed",
     ]  # fmt: skip
     stages = [event.data["now"] for event in events_of(plan.pk) if event.type == "stage_changed"]

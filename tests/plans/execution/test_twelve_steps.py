@@ -69,7 +69,8 @@ def test_it_fails_late_and_everything_that_says_how_is_undone(approved, engine):
 
 
 def drawn(plan):
-    return graph_of(row(plan, "find").revision, link="?step={key}")[0]
+    plan.refresh_from_db()
+    return graph_of(plan, row(plan, "find").revision, link="?step={key}")[0]
 
 
 def test_its_graph_shows_lists_conditions_fallbacks_and_rollbacks_as_they_go(approved, engine):

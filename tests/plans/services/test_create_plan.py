@@ -37,11 +37,12 @@ def test_a_plan_is_digested_and_waits_for_approval(create):
     steps = list(Step.objects.filter(revision=revision).order_by("index"))
     assert plan.stage == Stage.PENDING_APPROVAL
     assert len(revision.digest) == 64
-    assert [(item.key, item.status, item.unmet) for item in steps] == [
-        ("a", StepStatus.PENDING, 0),
-        ("b", StepStatus.PENDING, 1),
-        ("c", StepStatus.PENDING, 2),
+    assert [(item.key, item.status, item.unmet, item.waiting_for) for item in steps] == [
+        ("a", StepStatus.WAITING, 0, "Waits for its turn."),
+        ("b", StepStatus.WAITING, 1, "Waits for a."),
+        ("c", StepStatus.WAITING, 2, "Waits for a, b."),
     ]
+    assert {plan.show(item).status for item in steps} == {StepStatus.PENDING}
     assert all(len(item.leaf) == 64 for item in steps)
     assert Dependency.objects.filter(revision=revision).count() == 3
     kinds = DecisionRecord.objects.filter(plan_id=plan.pk).values_list("type", flat=True)
