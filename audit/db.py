@@ -7,7 +7,7 @@ from typing import Any
 
 import pgtrigger
 import psycopg
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
 from audit.canonical import sha256_hex
 
@@ -23,9 +23,14 @@ def first_row(statement: str, arguments: Sequence[Any] | Mapping[str, Any]) -> t
 
     It commits by itself unless the caller has a transaction. Raises django.db.DatabaseError.
     """
-    connection.close_if_health_check_failed()  # as Django's own cursors do it; once for each request or task
-    connection.ensure_connection()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+    wrapper = connections[DEFAULT_DB_ALIAS]
+    wrapper.close_if_health_check_failed()  # as Django's own cursors do it; once for each request or task
+    wrapper.ensure_connection()
+    cursor: psycopg.Cursor[Any] | None = getattr(wrapper, "prepared_cursor", None)
+    if cursor is None or cursor.connection is not wrapper.connection:
+        # Kept, because to make one takes as long as what it does: it knows how to write the types of the arguments then.
+        cursor = wrapper.prepared_cursor = psycopg.Cursor(wrapper.connection)  # type: ignore[attr-defined]
+    with wrapper.wrap_database_errors:
         return cursor.execute(statement, arguments, prepare=True).fetchone()
 
 

@@ -5,10 +5,11 @@ Pure. What is replaced is named by its kind, never by a part of it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from typing import Any, Final
+
+import orjson
 
 HIDDEN: Final = "[hidden {kind}]"
 SHORTEST_SECRET: Final = 6  # a shorter known value would hide ordinary words
@@ -54,8 +55,6 @@ _HINTS: Final = (
     *("://", "bearer ", "passw", "passphrase", "secret", "api", "access"),
 )
 
-_as_text: Final = json.JSONEncoder(ensure_ascii=False).encode
-
 
 def _may_hide(text: str) -> bool:
     lower = text.lower()
@@ -83,9 +82,9 @@ def redact_value(value: Any, known: Iterable[str] = ()) -> Any:
     known = tuple(known)
     if not known:
         try:
-            if not _may_hide(_as_text(value)):
+            if not _may_hide(orjson.dumps(value).decode()):
                 return value
-        except (TypeError, ValueError):
+        except orjson.JSONEncodeError:
             pass  # not JSON yet: then part by part
     return _redacted(value, known)
 

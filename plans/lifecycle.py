@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -12,7 +11,7 @@ from django.db.models.functions import Now
 
 from agents import jobs
 from audit import trail
-from audit.canonical import plain
+from audit.canonical import as_json, plain
 from audit.trail import requires_transaction
 from plans import live
 from plans.enums import FINAL_STAGES, HOLDING_STAGES, EventType, RequestStatus, Stage, StepStatus
@@ -116,7 +115,7 @@ def emit(
 ) -> None:
     """Write one event for live readers, and ring for them once it is committed."""
     with connection.cursor() as cursor:
-        cursor.execute(_EMIT, [plan_id, str(type_), step_key, attempt_id, json.dumps(plain(data))])
+        cursor.execute(_EMIT, [plan_id, str(type_), step_key, attempt_id, as_json(plain(data))])
     transaction.on_commit(lambda: live.announce(plan_id))
 
 
@@ -126,7 +125,7 @@ def emit_together(plan_id: UUID, told: Sequence[Any]) -> None:
     if told:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT chiffon_tell(%s, statement_timestamp(), %s::jsonb)", [plan_id, json.dumps(plain(list(told)))]
+                "SELECT chiffon_tell(%s, statement_timestamp(), %s::jsonb)", [plan_id, as_json(plain(list(told)))]
             )
         transaction.on_commit(lambda: live.announce(plan_id))
 

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from audit import trail
+from audit.canonical import as_json
 from audit.context import Actor, current_actor
 from audit.db import call
 from plans.conf import LEASE_SECONDS
@@ -71,7 +72,7 @@ def claim(
     begun: bool = False,
 ) -> Claimed | ToBegin | None:
     """Take an attempt if its step still has the token that is expected; None if somebody was first or it is not to run."""
-    wanted = json.dumps(choice) if choice is not None else None
+    wanted = as_json(choice) if choice is not None else None
     answer = _call(_CLAIM, [attempt_id, expects, agent_id, wanted, LEASE_SECONDS, begun])
     if answer is not None and "begin" in answer:
         return ToBegin(attempt_id, expects, "")
@@ -90,7 +91,7 @@ def begin(
     attempt_id: UUID, *, expects: int, agent_id: UUID | None, choice: Mapping[str, Any] | None, because: str
 ) -> Claimed | None:
     """Move a plan that was just compared to executing and take its first attempt, as claim() does."""
-    wanted, actor = json.dumps(choice) if choice is not None else None, current_actor()
+    wanted, actor = as_json(choice) if choice is not None else None, current_actor()
     answer = _call(_BEGIN, [attempt_id, expects, agent_id, wanted, LEASE_SECONDS, because, actor.kind, actor.name])
     claimed = _claimed(answer)
     return claimed if isinstance(claimed, Claimed) else None
@@ -98,7 +99,7 @@ def begin(
 
 def next_due(agent_id: UUID, choices: Choices) -> Claimed | ToBegin | None:
     """Claim the most urgent due attempt that the router gives to this agent."""
-    return _claimed(_call(_NEXT, [agent_id, json.dumps(choices), LEASE_SECONDS])) if choices else None
+    return _claimed(_call(_NEXT, [agent_id, as_json(choices), LEASE_SECONDS])) if choices else None
 
 
 def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | None:
@@ -134,15 +135,15 @@ def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | Non
             claimed.attempt_id,
             claimed.token,
             ending.summary,
-            json.dumps(ending.output),
-            json.dumps(ending.progress),
-            json.dumps(ending.resources),
-            json.dumps(ending.services),
+            as_json(ending.output),
+            as_json(ending.progress),
+            as_json(ending.resources),
+            as_json(ending.services),
             ending.lines_sha256,
             canonical,
             at,
-            json.dumps([[str(claimed.attempt_id), claimed.step.key, shortened(aged(ending.told, now))]]),
-            json.dumps(choices),
+            as_json([[str(claimed.attempt_id), claimed.step.key, shortened(aged(ending.told, now))]]),
+            as_json(choices),
             LEASE_SECONDS,
         ],
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import math
 import time
@@ -16,7 +15,7 @@ from django.db import DatabaseError, connection, transaction
 from agents.errors import StateRefused
 from agents.output import sanitise
 from agents.tools.base import Stream
-from audit.canonical import plain
+from audit.canonical import as_json, plain
 from audit.redaction import redact, redact_value
 from plans import live, state
 from plans.conf import BEAT_SECONDS, FLUSH_SECONDS, KEEP_SECONDS, LEASE_SECONDS, LINES_PER_FLUSH, LOOK_SECONDS
@@ -197,7 +196,7 @@ class StepContext:
         at = clock.now()
         told = [[str(self.attempt_id), self.step_key, aged(self._untold, at)]]
         with connection.cursor() as cursor:
-            cursor.execute("SELECT chiffon_tell(%s, to_timestamp(%s), %s::jsonb)", [self.plan_id, at, json.dumps(told)])
+            cursor.execute("SELECT chiffon_tell(%s, to_timestamp(%s), %s::jsonb)", [self.plan_id, at, as_json(told)])
         self._untold = []
         live.announce(self.plan_id)
 

@@ -1,4 +1,4 @@
-"""A value as it is stored: the short way and the long one through the encoder agree."""
+"""A value as it is stored, written and hashed: the short way of each and the long one agree."""
 
 import json
 import math
@@ -7,10 +7,11 @@ from enum import StrEnum
 from uuid import UUID
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.canonical import LARGEST_INTEGER, plain
+from audit.canonical import LARGEST_INTEGER, as_json, canonical, plain
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
@@ -61,3 +62,20 @@ def test_an_integer_that_no_record_holds_exactly_becomes_its_digits():
 def test_what_can_not_be_stored_is_named():
     with pytest.raises(TypeError, match="object has no canonical form"):
         plain({"a": object()})
+
+
+@given(VALUES)
+def test_the_canonical_bytes_are_those_of_the_standards_own_encoder(value):
+    value = plain(value, exact=True)
+    assert canonical(value) == rfc8785.dumps(value)
+
+
+@given(st.floats(min_value=1e-5, max_value=1e16))
+def test_a_number_has_one_canonical_form(number):
+    assert canonical([number, -number]) == rfc8785.dumps([number, -number])
+
+
+@given(VALUES | st.integers(min_value=2**63))
+def test_what_is_written_as_json_is_read_as_the_same_value(value):
+    value = plain(value)
+    assert same(json.loads(as_json(value)), value)
