@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
+
+import orjson
 
 from audit.db import call
 from plans.digest import STEP_FIELDS, VERSION, belongs, digest_of, header_content, step_content
@@ -114,7 +115,7 @@ def standing(plan: Plan, *, viewer: Any) -> Standing:
     text = call("SELECT chiffon_standing(%s, %s)", [plan.pk, plan.revision_number])
     if text is None:
         raise ApprovalPolicy.DoesNotExist("No policy is active.")
-    found = json.loads(text)
+    found = orjson.loads(text)
     answers = tuple(Answer(**answer) for answer in found.pop("answers"))
     who = viewer.pk if viewer else None  # Chiffon itself is nobody
     return Standing(

@@ -6,12 +6,13 @@ with the claim of the next one. The same functions may be called inside a transa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 from audit import trail
 from audit.canonical import as_json
@@ -170,4 +171,4 @@ def _claimed(answer: Mapping[str, Any] | None, before: Claimed | None = None) ->
 def _call(statement: str, arguments: Sequence[Any]) -> Any:
     """The JSON value that a function answers."""
     answer = call(statement, arguments)
-    return json.loads(answer) if answer is not None else None
+    return orjson.loads(answer) if answer is not None else None

@@ -132,7 +132,8 @@ def text_errors(value: Any, loc: list[Any], depth: int = 0) -> list[Error]:
         return _string_errors(value, loc)
     if isinstance(value, float) and not math.isfinite(value):
         return [_error(loc, "It is no finite number.")]
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
+    # A float as well: the database writes 1e17 as 100000000000000000.
+    if isinstance(value, int | float) and abs(value) >= 2**53:
         return [_error(loc, "The number is too large; only up to 2^53 is exact.")]
     if isinstance(value, list):
         return [error for place, item in enumerate(value) for error in text_errors(item, [*loc, place], depth + 1)]

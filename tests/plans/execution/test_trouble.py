@@ -209,6 +209,13 @@ class TestHolders:
         assert stage(plan) == "completed"
 
 
+@pytest.mark.parametrize("number", [1e15, 2.0**52 + 0.5, 1e-9, 0.1, -0.0])
+def test_a_number_that_was_approved_runs_however_the_database_writes_it(approved, engine, number):
+    plan = approved(step("a", "diagnostic.echo", input={"value": number}))
+    engine.run()
+    assert stage(plan) == "completed"
+
+
 class TestResults:
     @pytest.mark.parametrize(
         ("output", "kept"),

@@ -94,6 +94,8 @@ def deep(levels):
         (step(input={"value": math.nan}), ["input", "value"], "finite"),
         (step(input={"value": -math.inf}), ["input", "value"], "finite"),
         (step(input={"value": 2**53}), ["input", "value"], "too large"),
+        (step(input={"value": -1e17}), ["input", "value"], "too large"),
+        (step(input={"value": [1e300]}), ["input", "value", 0], "too large"),
         (step(input={"value": -(10**20_000)}), ["input", "value"], "too large"),
         (step(input={"value": deep(3000)}), ["input", "value"], "nested deeper"),
         (step(input={"value": "x" * 300_000}), ["input", "value"], "longer than"),
