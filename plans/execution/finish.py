@@ -20,7 +20,7 @@ from plans import lifecycle, waiting
 from plans.conf import LONGEST_OUTPUT
 from plans.enums import AttemptStatus, EventType, Stage, StepKind, StepStatus
 from plans.execution import clock, engine, fallback, narrowing, rollback, spending
-from plans.execution.output import aged, lines_sha256
+from plans.execution.output import aged, end_facts, lines_sha256
 from plans.models import Attempt, Step, UnwrittenTask
 from plans.retry import RetryPolicy
 
@@ -128,9 +128,7 @@ def _tell(attempt: Attempt, result: WorkResult, lines: tuple[int, str]) -> None:
         trace_id=plan.trace_id,
         service=step.service,
         reason=attempt.error or attempt.summary,
-        output_lines=lines[0],
-        output_sha256=lines[1],
-        resources_used=attempt.resources_used,
+        **end_facts(*lines, attempt.resources_used),
         **facts,
     )
 

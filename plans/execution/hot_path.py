@@ -21,7 +21,7 @@ from audit.db import call
 from plans.conf import LEASE_SECONDS
 from plans.execution import clock
 from plans.execution.claims import Claimed
-from plans.execution.output import aged
+from plans.execution.output import aged, end_facts
 from plans.phrases import shortened
 
 Choices = Mapping[str, Mapping[str, Any]]  # by need: {"choice": id, "score": …, "others": canonical text}
@@ -124,9 +124,7 @@ def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | Non
         facts={
             "step": claimed.step.key,
             "number": claimed.number,
-            "output_lines": ending.lines,
-            "output_sha256": ending.lines_sha256 if ending.lines else "",
-            "resources_used": ending.resources,
+            **end_facts(ending.lines, ending.lines_sha256, ending.resources),
         },
     )
     answer = _call(

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -219,6 +219,13 @@ class StepContext:
 def aged(told: Sequence[Any], at: float) -> list[Any]:
     """Events as rows hold them: with the milliseconds that each lies before the row's time instead of its own time."""
     return [[type_, data, max(0, round((at - when) * 1000))] for type_, data, when in told]
+
+
+def end_facts(lines: int, sha256: str, resources: Mapping[str, Any]) -> dict[str, Any]:
+    """What the record of an attempt's end says of its output and of what it used: what there is, and was measured."""
+    output = {"output_lines": lines, "output_sha256": sha256} if lines else {}
+    used = {name: amount for name, amount in resources.items() if amount is not None}
+    return output | ({"resources_used": used} if used else {})
 
 
 def lines_sha256(attempt_id: UUID) -> str:

@@ -1,6 +1,7 @@
 """An agent goes on by itself: what the short way writes is what the long way would have written."""
 
 import functools
+import hashlib
 import json
 import threading
 
@@ -191,6 +192,21 @@ def test_records_that_the_database_writes_are_canonical_and_prove_themselves(app
     for record in records:
         assert rfc8785.dumps(json.loads(record.canonical)).decode() == record.canonical
         assert check_record(record)
+
+
+@pytest.mark.parametrize("condition", ["", "steps.says.output.count == 2"])  # what has to be decided takes the long way
+def test_the_record_of_an_end_says_what_there_was_and_what_was_measured(approved, persistent, condition):
+    approved(
+        step("says", "diagnostic.lines", input={"count": 2}),
+        step("silent", "diagnostic.noop", depends_on=["says"], when=condition),
+        step("last", "diagnostic.noop", depends_on=["says", "silent"], when=condition),
+    )
+    persistent.run()
+    ends = {one.metadata["step"]: one.metadata for one in DecisionRecord.objects.filter(type="attempt.completed")}
+    assert ends["says"]["output_lines"] == 2
+    assert ends["says"]["output_sha256"] == hashlib.sha256(b"line 1 of 2\nline 2 of 2\n").hexdigest()
+    assert set(ends["silent"]) == set(ends["last"]) == {"step", "number", "resources_used"}
+    assert set(ends["last"]["resources_used"]) == {"wall_seconds"}
 
 
 @pytest.mark.parametrize(
