@@ -1,10 +1,12 @@
 """Who came, who left and who failed to come in is on record, and a record never keeps what may be a password."""
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
 from django.test import Client
 
 from audit.models import DecisionRecord
+from chiffon_site.settings import PASSWORD_HASHERS
 
 PASSWORD = "a long enough password"
 
@@ -60,3 +62,14 @@ def test_odd_names_are_answered_and_never_break_the_page(client, mara, name):
 def test_a_forged_forwarding_header_is_not_believed(client, mara):
     client.post("/accounts/login/", {"login": "mara", "password": PASSWORD}, headers={"X-Forwarded-For": "203.0.113.9"})
     assert DecisionRecord.objects.get().metadata["address"] == "127.0.0.1"
+
+
+def test_a_password_that_an_earlier_version_kept_opens_the_door_and_is_kept_anew(client, mara, settings):
+    settings.PASSWORD_HASHERS = PASSWORD_HASHERS  # tests have a quick one otherwise
+    User.objects.filter(pk=mara.pk).update(password=PBKDF2PasswordHasher().encode(PASSWORD, "s" * 22))
+    for _ in range(2):
+        assert sign_in(client, "mara", PASSWORD).status_code == 302
+        mara.refresh_from_db()
+        assert mara.password.startswith("scrypt$16384$")
+        client.logout()
+    assert sign_in(client, "mara", PASSWORD + "!").status_code == 200
