@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import orjson
 import pgtrigger
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
@@ -16,6 +17,12 @@ def call(statement: str, arguments: Sequence[Any] | Mapping[str, Any]) -> Any:
     """The first value that a statement answers; None for no row. Otherwise as first_row()."""
     row = first_row(statement, arguments)
     return row[0] if row else None
+
+
+def call_json(statement: str, arguments: Sequence[Any]) -> Any:
+    """The value that a statement answers as JSON text; None for no row. An integer beyond 64 bits comes as a float."""
+    text = call(statement, arguments)
+    return orjson.loads(text) if text is not None else None
 
 
 def first_row(statement: str, arguments: Sequence[Any] | Mapping[str, Any]) -> tuple[Any, ...] | None:

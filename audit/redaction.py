@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-import orjson
+from audit.canonical import as_json
 
 HIDDEN: Final = "[hidden {kind}]"
 SHORTEST_SECRET: Final = 6  # a shorter known value would hide ordinary words
@@ -82,9 +82,9 @@ def redact_value(value: Any, known: Iterable[str] = ()) -> Any:
     known = tuple(known)
     if not known:
         try:
-            if not _may_hide(orjson.dumps(value).decode()):
+            if not _may_hide(as_json(value)):
                 return value
-        except orjson.JSONEncodeError:
+        except (TypeError, ValueError):
             pass  # not JSON yet: then part by part
     return _redacted(value, known)
 

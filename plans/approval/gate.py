@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-import orjson
-
-from audit.db import call
+from audit.db import call_json
 from plans.digest import STEP_FIELDS, VERSION, belongs, digest_of, header_content, step_content
 from plans.enums import Decision, StepKind
 from plans.models import Approval, ApprovalPolicy, Plan
@@ -112,10 +110,9 @@ def standing(plan: Plan, *, viewer: Any) -> Standing:
 
     Raises ApprovalPolicy.DoesNotExist before the first start.
     """
-    text = call("SELECT chiffon_standing(%s, %s)", [plan.pk, plan.revision_number])
-    if text is None:
+    found = call_json("SELECT chiffon_standing(%s, %s)", [plan.pk, plan.revision_number])
+    if found is None:
         raise ApprovalPolicy.DoesNotExist("No policy is active.")
-    found = orjson.loads(text)
     answers = tuple(Answer(**answer) for answer in found.pop("answers"))
     who = viewer.pk if viewer else None  # Chiffon itself is nobody
     return Standing(

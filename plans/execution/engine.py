@@ -23,7 +23,6 @@ from plans.execution import fan_out, locks, rollback, routing
 from plans.models import Attempt, Plan, Step
 
 _ROUTED_AT_ONCE = 8  # of many that become due together; what is behind them is looked at when there is room
-_TOLD_TOGETHER = 500  # events in one row
 
 
 def current_steps(plan: Plan) -> QuerySet[Step]:

@@ -12,12 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from audit import trail
 from audit.canonical import as_json
 from audit.context import Actor, current_actor
-from audit.db import call
+from audit.db import call_json
 from plans.conf import LEASE_SECONDS
 from plans.execution import clock
 from plans.execution.claims import Claimed
@@ -74,7 +72,7 @@ def claim(
 ) -> Claimed | ToBegin | None:
     """Take an attempt if its step still has the token that is expected; None if somebody was first or it is not to run."""
     wanted = as_json(choice) if choice is not None else None
-    answer = _call(_CLAIM, [attempt_id, expects, agent_id, wanted, LEASE_SECONDS, begun])
+    answer = call_json(_CLAIM, [attempt_id, expects, agent_id, wanted, LEASE_SECONDS, begun])
     if answer is not None and "begin" in answer:
         return ToBegin(attempt_id, expects, "")
     return _claimed(answer)
@@ -85,7 +83,7 @@ def facts(attempt_id: UUID) -> Any:
 
     None if there is no such attempt.
     """
-    return _call(_FACTS, [attempt_id])
+    return call_json(_FACTS, [attempt_id])
 
 
 def begin(
@@ -93,14 +91,14 @@ def begin(
 ) -> Claimed | None:
     """Move a plan that was just compared to executing and take its first attempt, as claim() does."""
     wanted, actor = as_json(choice) if choice is not None else None, current_actor()
-    answer = _call(_BEGIN, [attempt_id, expects, agent_id, wanted, LEASE_SECONDS, because, actor.kind, actor.name])
+    answer = call_json(_BEGIN, [attempt_id, expects, agent_id, wanted, LEASE_SECONDS, because, actor.kind, actor.name])
     claimed = _claimed(answer)
     return claimed if isinstance(claimed, Claimed) else None
 
 
 def next_due(agent_id: UUID, choices: Choices) -> Claimed | ToBegin | None:
     """Claim the most urgent due attempt that the router gives to this agent."""
-    return _claimed(_call(_NEXT, [agent_id, as_json(choices), LEASE_SECONDS])) if choices else None
+    return _claimed(call_json(_NEXT, [agent_id, as_json(choices), LEASE_SECONDS])) if choices else None
 
 
 def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | None:
@@ -127,7 +125,7 @@ def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | Non
             **end_facts(ending.lines, ending.lines_sha256, ending.resources),
         },
     )
-    answer = _call(
+    answer = call_json(
         _FINISH,
         [
             claimed.plan_id,
@@ -164,9 +162,3 @@ def _claimed(answer: Mapping[str, Any] | None, before: Claimed | None = None) ->
         return ToBegin(UUID(answer["begin"]), answer["expects"], answer["need"])
     clock.heard(answer["now"])
     return Claimed.from_row(answer, before)
-
-
-def _call(statement: str, arguments: Sequence[Any]) -> Any:
-    """The JSON value that a function answers."""
-    answer = call(statement, arguments)
-    return orjson.loads(answer) if answer is not None else None

@@ -84,9 +84,7 @@ CREATE OR REPLACE FUNCTION chiffon_rows(p_revision uuid) RETURNS text STABLE LAN
 BEGIN
     RETURN (SELECT '[' || coalesce(string_agg(format('{"unmet":%s,"undoes":%s,', step.unmet,
             CASE WHEN step.parent_id IS NULL THEN '""' ELSE (SELECT to_json(key) FROM plans_step undone WHERE undone.id = step.parent_id) END)
-        || substr(chiffon_step_told(step, (  -- as chiffon_depends_on, which would be called for each row
-            SELECT coalesce(string_agg(to_json(upstream.key)::text, ',' ORDER BY upstream.key COLLATE "C"), '') FROM plans_dependency edge
-            JOIN plans_step upstream ON upstream.id = edge.upstream_id WHERE edge.downstream_id = step.id)), 2),
+        || substr(chiffon_step_told(step, chiffon_depends_on(step.id)), 2),
         ',' ORDER BY step.index), '') || ']'
     FROM plans_step step WHERE step.revision_id = p_revision AND step.kind <> 'item');
 END $$;
