@@ -61,14 +61,16 @@ class ResourcesUsed:
     tokens: int | None = None
 
     def to_json(self) -> Json:
-        """The figures as plain data; what was not measured stays null, and costs are only told where there are some."""
-        told: Json = {
+        """The figures as plain data: what was measured, and what it cost where it cost something."""
+        measured: Json = {
             "wall_seconds": _to_a_tenth_of_a_millisecond(self.wall_seconds),
             "cpu_seconds": _to_a_tenth_of_a_millisecond(self.cpu_seconds),
             "peak_rss_bytes": self.peak_rss_bytes,
         }
         costs: Json = {"cost": self.cost, "tokens": self.tokens}
-        return told | {name: value for name, value in costs.items() if _is_amount(value)}
+        return {name: value for name, value in measured.items() if value is not None} | {
+            name: value for name, value in costs.items() if _is_amount(value)
+        }
 
 
 def _to_a_tenth_of_a_millisecond(seconds: float | None) -> float | None:

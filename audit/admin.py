@@ -62,9 +62,9 @@ class DecisionRecordAdmin(ReadingRoom):
     def _about(self, word: str) -> Q:
         about = super()._about(word)
         try:
-            return about | Q(trace_id=trace_of(UUID(word))) | (Q(subject_id=word) & ~Q(subject_kind=BY_TRACE))
+            return about | Q(trace_id=trace_of(UUID(word))) | (Q(subject_id=word) & ~Q(subject_kind__in=BY_TRACE))
         except ValueError:
-            return about | (Q(subject_id=word) & ~Q(subject_kind=BY_TRACE)) if "-" in word else about
+            return about | (Q(subject_id=word) & ~Q(subject_kind__in=BY_TRACE)) if "-" in word else about
 
     @admin.display(description="Subject")
     def about(self, record: DecisionRecord) -> str:
@@ -78,7 +78,7 @@ class DecisionRecordAdmin(ReadingRoom):
 
     def links(self, obj: DecisionRecord) -> list[tuple[str, str]]:
         """Its trace, plan, subject and proof."""
-        plan = links.link_for("plan", str(obj.plan_id)) if obj.plan_id else None
+        plan = links.owners_of([obj.trace_id]).get(obj.trace_id) if obj.trace_id else None
         subject = links.link_for(obj.subject_kind, obj.subject_id)
         proof = "Its proof: the hash matches" if check_record(obj) else "Its proof: BROKEN"
         return [

@@ -57,7 +57,6 @@ class RecordTold(Told):
     actor: ActorTold
     subject: SubjectTold
     service: str
-    plan_id: UUID | None
     reason: str
     alternatives: list[Any]
     metadata: dict[str, Any]
@@ -136,7 +135,6 @@ def tell_record(record: DecisionRecord) -> dict[str, Any]:
         "actor": {"kind": record.actor_kind, "name": record.actor},
         "subject": {"kind": record.subject_kind, "id": record.subject_id},
         "service": record.service,
-        "plan_id": record.plan_id,
         "reason": record.reason,
         "alternatives": record.alternatives,
         "metadata": record.metadata,

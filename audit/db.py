@@ -79,6 +79,18 @@ class CurrentXid(models.Func):
         return "audit.db.CurrentXid", (), {}
 
 
+class JsonTextField(models.JSONField):
+    """JSON kept as the text it was written as: for small values, which are read as a whole, two thirds of what jsonb takes."""
+
+    def db_type(self, connection: Any) -> str:
+        """PostgreSQL's textual type."""
+        return "json"
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        """The value; psycopg reads this type by itself, unless Django asked for a part of it."""
+        return super().from_db_value(value, expression, connection) if isinstance(value, str) else value
+
+
 class LegalMoves(pgtrigger.Trigger):
     """Refuse each change of a status that its table of transitions does not list, whoever makes it.
 

@@ -86,10 +86,10 @@ def show() -> None:
     git.show(audit_folder())
 
 
-def find_task(task_id: str | UUID, *, hint: str = "") -> TaskCommit | None:
+def find_task(task_id: str | UUID, *, hints: Sequence[str] = ()) -> TaskCommit | None:
     """A task's file as it is now, with its commit; None if there is none. Raises GitTrailError, InvalidTaskFile.
 
-    `hint` is a commit that is said to hold it (from the trail): if it does, with the same bytes, the whole history
+    `hints` are commits that may have brought it (from the trail): if one did, with the same bytes, the whole history
     need not be searched.
     """
     folder = audit_folder()
@@ -97,8 +97,8 @@ def find_task(task_id: str | UUID, *, hint: str = "") -> TaskCommit | None:
     data = git.read_file(folder, path)
     if data is None:
         return None
-    found = git.read_commit(folder, hint) if hint and git.read_file(folder, path, commit=hint) == data else None
-    commit = found or git.newest_commit(folder, path)
+    brought = next((hint for hint in hints if hint and git.read_file(folder, path, commit=hint) == data), "")
+    commit = (git.read_commit(folder, brought) if brought else None) or git.newest_commit(folder, path)
     if commit is None:
         return None
     return TaskCommit(path, commit.id, commit.at, commit.author, commit.subject, data.decode("utf-8", "replace"))

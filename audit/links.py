@@ -50,11 +50,13 @@ class TaskRow:
 
 Builder = Callable[[Collection[str]], Mapping[str, Link]]
 Tracer = Callable[[Collection[str]], Mapping[str, UUID]]
+Owners = Callable[[Collection[UUID]], Mapping[UUID, Link]]
 TraceFinder = Callable[[UUID], TraceSubject | None]
 TaskFinder = Callable[[UUID], TaskRow | None]
 
 _builders: Final[dict[str, Builder]] = {}
 _tracers: Final[dict[str, Tracer]] = {}
+_owners: Final[list[Owners]] = []
 _labels: Final[dict[str, Mapping[str, str]]] = {}
 _trace_finders: Final[list[TraceFinder]] = []
 _task_finders: Final[list[TaskFinder]] = []
@@ -73,6 +75,16 @@ def register_tracer(kind: str, tracer: Tracer) -> None:
 def traces(kind: str, ids: Collection[str]) -> Mapping[str, UUID]:
     """The traces that subjects of a kind belong to, by id. What nobody knows is absent."""
     return _tracers[kind](ids) if kind in _tracers and ids else {}
+
+
+def register_owners(owners: Owners) -> None:
+    """Say what traces belong to, such as plans."""
+    _owners.append(owners)
+
+
+def owners_of(traces: Collection[UUID]) -> Mapping[UUID, Link]:
+    """What these traces belong to, one query for each who knows of some. What belongs to nothing is absent."""
+    return {trace: link for owners in _owners if traces for trace, link in owners(traces).items()}
 
 
 def register_labels(type_: str, labels: Mapping[str, str]) -> None:

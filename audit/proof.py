@@ -46,7 +46,8 @@ def check_record(record: DecisionRecord) -> Proof:
     except ValueError:
         return Proof(ProofState.BROKEN, record.sha256, computed)
     columns = _columns(record)
-    differences = tuple(name for name, value in columns.items() if content.get(name) != value)
+    # What is empty is not written, or was written as it is in records of version 1.
+    differences = tuple(name for name, value in columns.items() if (content.get(name) or "") != (value or ""))
     state = ProofState.COLUMNS_DIFFER if differences else ProofState.MATCHES
     return Proof(state, record.sha256, computed, differences)
 
@@ -58,6 +59,5 @@ def _columns(record: DecisionRecord) -> dict[str, Any]:
         "actor": {"kind": record.actor_kind, "name": record.actor},
         "subject": {"kind": record.subject_kind, "id": record.subject_id},
         "service": record.service,
-        "plan_id": str(record.plan_id) if record.plan_id else None,
         "at": record.at.isoformat(),
     }

@@ -24,6 +24,7 @@ PAGE: Final = 50
 STORY: Final = 300
 MOST: Final = 500
 LONGEST: Final = 200  # characters of one filter's value
+_BATCHES: Final = 3
 FIELDS: Final = ("trace_id", "type", "actor", "subject", "service", "since", "until", "q")
 
 # Families of types as people look for them; `type` takes one of these words, a type, or the part before its dot.
@@ -90,7 +91,7 @@ class RecordFilter:
         if self.actor:
             records = records.filter(actor=self.actor)
             if get_user_model().objects.filter(username=self.actor).exists():  # people have an index of their own
-                records = records.exclude(actor_kind="agent")
+                records = records.filter(actor_kind="person")
         if self.subject_id:
             records = records.filter(_of_subject(self.subject_kind, self.subject_id))
         elif self.subject_kind:
@@ -223,14 +224,17 @@ def task_story(task_id: UUID) -> TaskStory:
     row = links.task_row(task_id)
     subjects = {("task", str(task_id)), ("step", str(task_id)), *(row.subjects if row else ())}
     records = records_about(subjects)
-    if row and row.trace_id:
-        batches = DecisionRecord.objects.filter(trace_id=row.trace_id, type="tasks.committed").order_by("sequence")
-        records += [batch for batch in batches if str(task_id) in batch.metadata.get("tasks", ())]
-    hint = next((str(r.metadata.get("commit", "")) for r in reversed(records) if r.type.endswith(".committed")), "")
+    commits = [record for record in records if record.type == "task.committed"]
+    if row and row.trace_id and records:
+        # Its end is in the first batch of its plan that was committed afterwards, or in the one after a batch that was under way.
+        batches = DecisionRecord.objects.filter(trace_id=row.trace_id, type="tasks.committed")
+        commits += batches.filter(sequence__gt=records[-1].sequence).order_by("sequence")[:_BATCHES]
     try:
-        return TaskStory(task_id, row, records, git_trail.find_task(task_id, hint=hint))
+        found = git_trail.find_task(task_id, hints=[str(record.metadata.get("commit", "")) for record in commits])
     except GitTrailError as error:
         return TaskStory(task_id, row, records, None, str(error))
+    held = [one for one in commits if found and one.metadata.get("commit") == found.commit and one not in records]
+    return TaskStory(task_id, row, records + held, found)
 
 
 def records_about(subjects: Iterable[tuple[str, str]], *, limit: int = STORY) -> list[DecisionRecord]:
@@ -252,16 +256,17 @@ def _about(word: str) -> Q:
         # The stored text is JSON, so what JSON escapes is escaped before it is compared.
         escaped = word.replace("\\", "\\\\").replace('"', '\\"')
         return Q(canonical__icontains=escaped)
-    return Q(trace_id__in={id_, trace_of(id_)}) | (Q(subject_id=str(id_)) & ~Q(subject_kind=BY_TRACE))
+    return Q(trace_id__in={id_, trace_of(id_)}) | (Q(subject_id=str(id_)) & ~Q(subject_kind__in=BY_TRACE))
 
 
 def _of_subject(kind: str, id_: str) -> Q:
     """The records about one subject, which has an index unless it is found through its trace."""
     if kind:
         return _of_kind(kind, [id_])
-    if links.traces(BY_TRACE, [id_]):
-        return _of_kind(BY_TRACE, [id_])
-    return Q(subject_kind__in=sorted((_KINDS | links.kinds()) - {BY_TRACE}), subject_id=id_)
+    for known in BY_TRACE:
+        if links.traces(known, [id_]):
+            return _of_kind(known, [id_])
+    return Q(subject_kind__in=sorted((_KINDS | links.kinds()) - {*BY_TRACE}), subject_id=id_)
 
 
 def _of_kind(kind: str, ids: Sequence[str]) -> Q:
@@ -273,10 +278,11 @@ def _of_kind(kind: str, ids: Sequence[str]) -> Q:
 
 def trace_of(subject_id: UUID) -> UUID:
     """The trace of what carries this id, such as a plan, by its records; the id itself if there are none."""
-    if known := links.traces(BY_TRACE, [str(subject_id)]):
-        return next(iter(known.values()))
+    for kind in BY_TRACE:
+        if known := links.traces(kind, [str(subject_id)]):
+            return next(iter(known.values()))
     records = DecisionRecord.objects.filter(subject_id=str(subject_id), trace_id__isnull=False)
-    return records.exclude(subject_kind=BY_TRACE).values_list("trace_id", flat=True).first() or subject_id
+    return records.exclude(subject_kind__in=BY_TRACE).values_list("trace_id", flat=True).first() or subject_id
 
 
 def _run(records: QuerySet[DecisionRecord]) -> list[DecisionRecord]:

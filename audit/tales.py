@@ -50,9 +50,9 @@ def tell(records: Sequence[DecisionRecord], *, gaps: bool = False) -> list[Tale]
     """
     known = links.links_for(
         [(record.subject_kind, record.subject_id) for record in records]
-        + [("plan", str(record.plan_id)) for record in records if record.plan_id]
         + [("person", record.actor) for record in records if record.actor_kind == "person"]
     )
+    plans = links.owners_of({record.trace_id for record in records if record.trace_id})
     told = []
     before: DecisionRecord | None = None
     for record in records:
@@ -67,7 +67,7 @@ def tell(records: Sequence[DecisionRecord], *, gaps: bool = False) -> list[Tale]
                 icon=type_.icon if type_ else "unknown",
                 tone=type_.tone if type_ else "idle",
                 subject=subject,
-                plan=known.get(("plan", str(record.plan_id))) if record.plan_id else None,
+                plan=plans.get(record.trace_id) if record.trace_id else None,
                 who=who,
                 gap=waited if waited is not None and waited >= GAP else None,
                 proof=check_record(record),

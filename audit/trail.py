@@ -40,7 +40,6 @@ _COLUMNS = (
     "subject_kind",
     "subject_id",
     "service",
-    "plan_id",
     "canonical",
     "sha256",
 )
@@ -56,7 +55,6 @@ def record(
     reason: str = "",
     alternatives: Sequence[Any] = (),
     service: str = "",
-    plan_id: UUID | None = None,
     trace_id: UUID | None = None,
     **facts: Any,
 ) -> DecisionRecord:
@@ -71,7 +69,6 @@ def record(
         reason=reason,
         alternatives=alternatives,
         service=service,
-        plan_id=plan_id,
         trace_id=trace_id,
         facts=facts,
     )
@@ -107,7 +104,6 @@ def prepare(
     reason: str = "",
     alternatives: Sequence[Any] = (),
     service: str = "",
-    plan_id: UUID | None = None,
     trace_id: UUID | None = None,
     facts: Mapping[str, Any],
     actor: Actor | None = None,
@@ -123,7 +119,6 @@ def prepare(
         reason=reason,
         alternatives=alternatives,
         service=service,
-        plan_id=plan_id,
         trace_id=trace_id,
         facts=facts,
         actor=actor,
@@ -138,7 +133,6 @@ def prepare(
         subject_kind=subject[0],
         subject_id=str(subject[1]),
         service=service,
-        plan_id=plan_id,
         canonical=text,
         sha256=sha256_hex(text.encode()),
     )
@@ -151,32 +145,32 @@ def written(
     reason: str,
     alternatives: Sequence[Any] = (),
     service: str,
-    plan_id: UUID | None,
     trace_id: UUID | None,
     facts: Mapping[str, Any],
     actor: Actor,
     at: datetime,
 ) -> str:
-    """The canonical text of a record, for a statement of the caller's that writes it. Raises UnknownDecision as record()."""
+    """The canonical text of a record, for a statement of the caller's that writes it. Raises UnknownDecision as record().
+
+    What is empty is left out; `v` is 2 since that is so.
+    """
     decision = DECISIONS.get(type_)
     if decision is None:
         raise UnknownDecision(f"no decision type is called {type_!r}")
     if missing := decision.facts - facts.keys():
         raise UnknownDecision(f"{type_} needs {', '.join(sorted(missing))}")
     content = {
-        "v": 1,
         "trace_id": _text(trace_id),
         "type": type_,
         "actor": {"kind": actor.kind, "name": actor.name},
         "subject": {"kind": subject[0], "id": str(subject[1])},
         "service": service,
-        "plan_id": _text(plan_id),
         "reason": redact(storable(reason)),
         "alternatives": redact_value(plain(list(alternatives), exact=True)) if alternatives else [],
         "metadata": redact_value(plain(dict(facts), exact=True)),
         "at": at.isoformat(),
     }
-    return canonical(content).decode()
+    return canonical({"v": 2} | {name: value for name, value in content.items() if value}).decode()
 
 
 def _text(value: UUID | None) -> str | None:

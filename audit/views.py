@@ -187,7 +187,8 @@ def _commits(tales: list[Tale]) -> list[tuple[str, str]]:
     for tale in tales:
         facts = tale.record.metadata
         if tale.record.type == "tasks.committed":
-            found.setdefault(str(facts.get("commit", "")), page("audit:task", facts["tasks"][0]))
+            first = facts.get("first") or facts["tasks"][0]  # which all records had once
+            found.setdefault(str(facts.get("commit", "")), page("audit:task", first))
         elif tale.record.type == "task.committed":
             found.setdefault(str(facts.get("commit", "")), tale.subject.url if tale.subject else "")
     return list(found.items())

@@ -111,7 +111,7 @@ class PlanAdmin(ReadingRoom):
             ("Its steps", list_url("plans_step", plan__id__exact=obj.pk)),
             ("Its tries", list_url("plans_attempt", plan__id__exact=obj.pk)),
             ("Its approvals", list_url("plans_approval", plan__id__exact=obj.pk)),
-            ("Its records", list_url("audit_decisionrecord", plan_id__exact=obj.pk)),
+            ("Its records", list_url("audit_decisionrecord", trace_id__exact=obj.trace_id)),
             ("Its page", plan_url(obj.number)),
             ("Its trace", page("audit:trace", obj.trace_id)),
         ]
@@ -203,7 +203,7 @@ class BudgetLedgerAdmin(ReadingRoom):
         return [
             (str(obj.plan), row_url(obj.plan)),
             ("Its reservations", list_url("plans_budgetreservation", ledger__plan__exact=obj.plan_id)),
-            ("Its records", list_url("audit_decisionrecord", plan_id__exact=obj.plan_id)),
+            ("Its records", list_url("audit_decisionrecord", trace_id__exact=obj.plan.trace_id)),
         ]
 
 

@@ -22,7 +22,7 @@ from plans.models import Plan, Request, Step, TargetLock
 # Written out like the records of the trail: one of these goes with every move of a plan or step.
 _EMIT = (
     "INSERT INTO plans_event (xid, plan_id, type, step_key, attempt_id, data, at) "
-    "VALUES (pg_current_xact_id()::text::bigint, %s, %s, %s, %s, %s::jsonb, statement_timestamp())"
+    "VALUES (pg_current_xact_id()::text::bigint, %s, %s, %s, %s, %s::json, statement_timestamp())"
 )
 _TIMES: dict[Stage, dict[str, Any]] = {
     Stage.PENDING_APPROVAL: {"submitted_at": Now()},
@@ -55,7 +55,6 @@ def transition(plan: Plan, *, to: Stage, because: str) -> None:
     trail.record(
         "plan.stage_changed",
         subject=("plan", plan.pk),
-        plan_id=plan.pk,
         trace_id=plan.trace_id,
         service=plan.service,
         reason=because,

@@ -24,6 +24,9 @@ def register() -> None:
     links.register_kind("policy", _policies)
     links.register_kind("session", _sessions)
     links.register_tracer("attempt", _traces_of_attempts)
+    links.register_tracer("plan", _traces_of_plans)
+    links.register_tracer("step", _traces_of_steps)
+    links.register_owners(_plans_of_traces)
     links.register_labels("plan.stage_changed", {stage.value: stage.label.lower() for stage in Stage})
     links.register_trace_finder(_trace)
     links.register_task_finder(_task)
@@ -51,6 +54,11 @@ def _plans(ids: Collection[str]) -> Mapping[str, Link]:
     return {str(pk): Link(f"Plan {number}", plan_url(number)) for pk, number in rows}
 
 
+def _plans_of_traces(traces: Collection[UUID]) -> Mapping[UUID, Link]:
+    rows = Plan.objects.filter(trace_id__in=traces).values_list("trace_id", "number")
+    return {trace: Link(f"Plan {number}", plan_url(number)) for trace, number in rows}
+
+
 def _revisions(ids: Collection[str]) -> Mapping[str, Link]:
     rows = Revision.objects.filter(pk__in=uuids(ids)).values_list("pk", "number", "plan__number")
     return {str(pk): Link(f"Plan {plan} revision {number}", plan_url(plan)) for pk, number, plan in rows}
@@ -71,6 +79,15 @@ def _attempts(ids: Collection[str]) -> Mapping[str, Link]:
 
 def _traces_of_attempts(ids: Collection[str]) -> Mapping[str, UUID]:
     rows = Attempt.objects.filter(pk__in=uuids(ids)).values_list("pk", "plan__trace_id")
+    return {str(pk): trace for pk, trace in rows}
+
+
+def _traces_of_plans(ids: Collection[str]) -> Mapping[str, UUID]:
+    return {str(pk): trace for pk, trace in Plan.objects.filter(pk__in=uuids(ids)).values_list("pk", "trace_id")}
+
+
+def _traces_of_steps(ids: Collection[str]) -> Mapping[str, UUID]:
+    rows = Step.objects.filter(pk__in=uuids(ids)).values_list("pk", "plan__trace_id")
     return {str(pk): trace for pk, trace in rows}
 
 

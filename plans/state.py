@@ -222,7 +222,6 @@ def _record(type_: str, attempt: Attempt, scope: StateScope, key: str, **facts: 
     trail.record(
         type_,
         subject=("step", step.pk),
-        plan_id=plan.pk,
         trace_id=plan.trace_id,
         service=step.service,
         step=step.key,

@@ -24,7 +24,6 @@ def take_over(attempt: Attempt, why: str, *, what: str = "failed for good") -> s
     trail.record(
         "step.fell_back",
         subject=("step", step.pk),
-        plan_id=plan.pk,
         trace_id=plan.trace_id,
         service=step.service,
         reason=why,

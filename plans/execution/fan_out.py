@@ -164,7 +164,6 @@ def _spread(plan: Plan, step: Step, found: Sequence[Any]) -> list[Step]:
     trail.record(
         "step.fanned_out",
         subject=("step", step.pk),
-        plan_id=plan.pk,
         trace_id=plan.trace_id,
         service=step.service,
         step=step.key,

@@ -124,7 +124,6 @@ def _tell(attempt: Attempt, result: WorkResult, lines: tuple[int, str]) -> None:
     trail.record(
         f"attempt.{attempt.status}",
         subject=("attempt", attempt.pk),
-        plan_id=plan.pk,
         trace_id=plan.trace_id,
         service=step.service,
         reason=attempt.error or attempt.summary,
@@ -162,7 +161,6 @@ def failed(attempt: Attempt, failure: Failure) -> None:
     trail.record(
         "attempt.retry_scheduled",
         subject=("step", step.pk),
-        plan_id=plan.pk,
         trace_id=plan.trace_id,
         service=step.service,
         reason=why,
@@ -195,7 +193,6 @@ def interrupted(attempt: Attempt, because: str, *, harmless: bool = False) -> No
     trail.record(
         "attempt.interrupted",
         subject=("attempt", attempt.pk),
-        plan_id=plan.pk,
         trace_id=plan.trace_id,
         service=step.service,
         reason=because,
@@ -227,7 +224,6 @@ def refuse(attempt: Attempt, because: str) -> None:
     trail.record(
         "plan.start_refused",
         subject=("plan", plan.pk),
-        plan_id=plan.pk,
         trace_id=plan.trace_id,
         service=plan.service,
         reason=because,

@@ -27,7 +27,7 @@ _CLAIM = "SELECT chiffon_claim(%s, %s, %s, %s::jsonb, %s, %s)"
 _FACTS = "SELECT chiffon_facts(%s)"
 _BEGIN = "SELECT chiffon_begin(%s, %s, %s, %s::jsonb, %s, %s, %s, %s)"
 _NEXT = "SELECT claimed FROM chiffon_next(%s, %s::jsonb, %s)"
-_FINISH = "SELECT chiffon_finish(%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s, %s, %s::jsonb, %s::jsonb, %s)"
+_FINISH = "SELECT chiffon_finish(%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s, %s, %s::json, %s::jsonb, %s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,6 @@ def finish(claimed: Claimed, ending: Ending, choices: Choices) -> Finished | Non
     canonical = trail.written(
         "attempt.completed",
         subject=("attempt", claimed.attempt_id),
-        plan_id=claimed.plan_id,
         trace_id=claimed.trace_id,
         service=claimed.step.service,
         reason=ending.summary,

@@ -50,7 +50,6 @@ def take(plan: Plan, steps: Iterable[Aimed]) -> bool:
     trail.record(
         "plan.waits_for_lock",
         subject=("plan", plan.pk),
-        plan_id=plan.pk,
         trace_id=plan.trace_id,
         service=plan.service,
         reason=sentence,
@@ -120,7 +119,6 @@ def _go_on(plan_id: UUID) -> bool:
             trail.record(
                 "plan.lock_taken",
                 subject=("plan", plan.pk),
-                plan_id=plan.pk,
                 trace_id=plan.trace_id,
                 service=plan.service,
                 targets=plan.targets,

@@ -222,10 +222,9 @@ def aged(told: Sequence[Any], at: float) -> list[Any]:
 
 
 def end_facts(lines: int, sha256: str, resources: Mapping[str, Any]) -> dict[str, Any]:
-    """What the record of an attempt's end says of its output and of what it used: what there is, and was measured."""
+    """What the record of an attempt's end says of its output and of what it used, where there is some."""
     output = {"output_lines": lines, "output_sha256": sha256} if lines else {}
-    used = {name: amount for name, amount in resources.items() if amount is not None}
-    return output | ({"resources_used": used} if used else {})
+    return output | ({"resources_used": resources} if resources else {})
 
 
 def lines_sha256(attempt_id: UUID) -> str:

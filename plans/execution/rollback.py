@@ -32,7 +32,6 @@ def begin(plan: Plan, step: Step) -> None:
     trail.record(
         "plan.rollback_begun",
         subject=("plan", plan.pk),
-        plan_id=plan.pk,
         trace_id=plan.trace_id,
         service=plan.service,
         reason=because,

@@ -81,7 +81,6 @@ def _assign(chosen: dict[UUID, tuple[Attempt, UUID, Choice]]) -> int:
             trail.prepare(
                 "step.routed",
                 subject=("step", step.pk),
-                plan_id=attempt.plan_id,
                 trace_id=attempt.plan.trace_id,
                 service=step.service,
                 reason=choice.reason,

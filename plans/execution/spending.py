@@ -204,7 +204,6 @@ def _tell_once(plan: Plan, told: Mapping[str, Any], level: str, why: str, spent:
     trail.record(
         f"budget.{level}",
         subject=("plan", plan.pk),
-        plan_id=plan.pk,
         trace_id=plan.trace_id,
         service=plan.service,
         reason=why,

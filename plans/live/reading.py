@@ -55,10 +55,10 @@ ORDER BY wanted.attempt_id, line.seq
 """
 _OPEN: Final = """
 SELECT attempt_id FROM (
-    SELECT attempt_id, type, data FROM plans_event WHERE plan_id = %(plan)s AND xid < %(xmin)s
+    SELECT attempt_id, type, data::jsonb FROM plans_event WHERE plan_id = %(plan)s AND xid < %(xmin)s
     UNION ALL
     SELECT (told ->> 0)::uuid, one ->> 0, one -> 1
-    FROM plans_event, jsonb_array_elements(earlier) told, jsonb_array_elements(told -> 2) one
+    FROM plans_event, jsonb_array_elements(earlier::jsonb) told, jsonb_array_elements(told -> 2) one
     WHERE plan_id = %(plan)s AND xid < %(xmin)s
 ) told
 WHERE attempt_id IS NOT NULL

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import models
 from django.db.models.functions import Now
 
-from audit.db import CurrentXid
+from audit.db import CurrentXid, JsonTextField
 from plans import phrases
 from plans.enums import EventType
 
@@ -32,9 +32,9 @@ class Event(models.Model):
     type = models.CharField(max_length=24, choices=EventType.choices)
     step_key = models.CharField(max_length=80, default="")
     attempt_id = models.UUIDField(null=True)
-    data = models.JSONField(default=dict)
+    data = JsonTextField(default=dict)
     at = models.DateTimeField(db_default=Now())
-    earlier = models.JSONField(null=True, help_text="[attempt, step key, [[type, data, ms before this], …]], …")
+    earlier = JsonTextField(null=True, help_text="[attempt, step key, [[type, data, ms before this], …]], …")
 
     class Meta:
         ordering: ClassVar = ["xid", "id"]

@@ -33,7 +33,6 @@ def save_plan(draft: PlanDraft, *, requester: Any, request: Request | None, beca
     trail.record(
         "plan.created",
         subject=("plan", plan.pk),
-        plan_id=plan.pk,
         trace_id=plan.trace_id,
         service=plan.service,
         reason=because,

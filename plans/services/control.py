@@ -39,9 +39,7 @@ def cancel_plan(*, actor: Actor, plan_id: UUID, reason: str) -> Plan:
             raise IllegalTransition(
                 f"Plan {plan.number} is {Stage(plan.stage).label.lower()}; nothing is left to cancel."
             )
-        trail.record(
-            "plan.cancel_requested", subject=("plan", plan.pk), plan_id=plan.pk, service=plan.service, reason=reason
-        )
+        trail.record("plan.cancel_requested", subject=("plan", plan.pk), service=plan.service, reason=reason)
         stopping.cancel(plan, attempts, because=f"Cancelled by {actor.name}: {reason}")
     return plan
 
@@ -105,7 +103,6 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
         trail.record(
             "step.skipped",
             subject=("step", step.pk),
-            plan_id=plan.pk,
             service=step.service,
             reason=reason,
             step=key,

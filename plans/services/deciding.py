@@ -68,7 +68,6 @@ def _record_refusal(actor: Actor, plan: Plan, error: PlansError | NotAllowed) ->
         trail.record(
             "plan.decision_refused",
             subject=("plan", plan.pk),
-            plan_id=plan.pk,
             service=plan.service,
             reason=error.sentence,
             code=error.code,
@@ -89,7 +88,6 @@ def _approve(actor: Actor, plan: Plan, digest: str, comment: str) -> None:
     trail.record(
         "plan.approved",
         subject=("plan", plan.pk),
-        plan_id=plan.pk,
         service=plan.service,
         reason=comment,
         digest=standing.digest,
@@ -120,7 +118,6 @@ def _reject(actor: Actor, plan: Plan, reason: str, digest: str) -> None:
     trail.record(
         "plan.rejected",
         subject=("plan", plan.pk),
-        plan_id=plan.pk,
         service=plan.service,
         reason=reason,
         digest=standing.digest,

@@ -67,7 +67,6 @@ def give_up_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
         trail.record(
             "step.given_up",
             subject=("step", step.pk),
-            plan_id=plan.pk,
             service=step.service,
             reason=reason,
             step=step.key,
@@ -92,7 +91,6 @@ def _retry(actor: Actor, plan_id: UUID, key: str | None, reason: str, hosts: Hos
         trail.record(
             "step.narrowed" if only else "step.retried",
             subject=("step", step.pk),
-            plan_id=plan.pk,
             service=step.service,
             reason=reason,
             step=step.key,
@@ -167,7 +165,6 @@ def _bring_forward(attempt: Attempt, plan: Plan, reason: str, hosts: Hosts) -> P
     trail.record(
         "step.brought_forward",
         subject=("step", step.pk),
-        plan_id=plan.pk,
         service=step.service,
         reason=reason,
         step=step.key,

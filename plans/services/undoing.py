@@ -51,7 +51,6 @@ def undo_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
         trail.record(
             "plan.undo_asked",
             subject=("plan", plan.pk),
-            plan_id=plan.pk,
             service=plan.service,
             reason=reason,
             number=made.number,

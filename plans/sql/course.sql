@@ -8,19 +8,20 @@ LANGUAGE plpgsql AS $$
 DECLARE
     v_at timestamptz := clock_timestamp();
     v_canonical text := '{"actor":{"kind":' || to_json(p_actor_kind) || ',"name":' || to_json(p_actor)
-        || '},"alternatives":[],"at":"' || chiffon_time(v_at)
+        || '},"at":"' || chiffon_time(v_at)
         || '","metadata":{"now":"' || p_to || '","was":"' || p_plan.stage
-        || '"},"plan_id":"' || p_plan.id || '","reason":' || to_json(p_reason) || ',"service":' || to_json(p_plan.service)
+        || '"},"reason":' || to_json(p_reason)
+        || coalesce(',"service":' || to_json(nullif(p_plan.service, '')), '')
         || ',"subject":{"id":"' || p_plan.id || '","kind":"plan"},"trace_id":"' || p_plan.trace_id
-        || '","type":"plan.stage_changed","v":1}';
+        || '","type":"plan.stage_changed","v":2}';
 BEGIN
     UPDATE plans_plan SET stage = p_to, stage_reason = p_reason,
         started_at = CASE WHEN p_to = 'executing' THEN coalesce(started_at, statement_timestamp()) ELSE started_at END,
         finished_at = CASE WHEN p_to = 'completed' THEN statement_timestamp() END
         WHERE id = p_plan.id;
     INSERT INTO audit_decisionrecord
-        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, canonical, sha256)
-    VALUES (v_at, p_plan.trace_id, 'plan.stage_changed', p_actor_kind, p_actor, 'plan', p_plan.id, p_plan.service, p_plan.id,
+        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, canonical, sha256)
+    VALUES (v_at, p_plan.trace_id, 'plan.stage_changed', p_actor_kind, p_actor, 'plan', p_plan.id, p_plan.service,
         v_canonical, sha256(convert_to(v_canonical, 'UTF8')));
     moved := jsonb_build_object('was', p_plan.stage, 'now', p_to, 'reason', p_reason);
 END $$;
@@ -110,7 +111,7 @@ DECLARE
 BEGIN
     SELECT * INTO v_plan FROM plans_plan WHERE id = (SELECT plan_id FROM plans_attempt WHERE id = p_attempt);
     v_told := chiffon_stage_told(chiffon_move_plan(v_plan, 'executing', p_reason, p_actor_kind, p_actor));
-    v_claimed := chiffon_claim(p_attempt, p_expects, p_agent, p_choice, p_lease, true, v_told);
+    v_claimed := chiffon_claim(p_attempt, p_expects, p_agent, p_choice, p_lease, true, v_told::json);
     IF v_claimed IS NULL THEN
         PERFORM chiffon_tell(v_plan.id, clock_timestamp(), v_told);
     END IF;

@@ -62,11 +62,11 @@ CREATE OR REPLACE FUNCTION chiffon_started(
     p_choice jsonb
 ) RETURNS text LANGUAGE sql STABLE AS $$
     -- What the record of a started attempt holds, as canonical text.
-    SELECT format('{"actor":{"kind":"agent","name":%1$s},"alternatives":%2$s,"at":"%3$s","metadata":{"agent":%1$s,"number":%4$s,"score":%5$s,'
-        '"step":%6$s,"token":%7$s},"plan_id":"%8$s","reason":%9$s,"service":%10$s,"subject":{"id":"%11$s","kind":"attempt"},"trace_id":"%12$s",'
-        '"type":"attempt.started","v":1}',
-        to_json(p_agent), coalesce(p_choice ->> 'others', '[]'), chiffon_time(p_at), p_number, coalesce(p_choice ->> 'score', 'null'),
-        to_json(p_step.key), p_token, p_step.plan_id, to_json(p_because), to_json(p_step.service), p_attempt, p_trace)
+    SELECT format('{"actor":{"kind":"agent","name":%s},%s"at":"%s","metadata":{"number":%s,"score":%s,"step":%s,"token":%s},'
+        '"reason":%s,%s"subject":{"id":"%s","kind":"attempt"},"trace_id":"%s","type":"attempt.started","v":2}',
+        to_json(p_agent), '"alternatives":' || nullif(p_choice ->> 'others', '[]') || ',', chiffon_time(p_at), p_number,
+        coalesce(p_choice ->> 'score', 'null'), to_json(p_step.key), p_token, to_json(p_because),
+        '"service":' || to_json(nullif(p_step.service, '')) || ',', p_attempt, p_trace)
 $$;
 
 CREATE OR REPLACE FUNCTION chiffon_step_told(p_step plans_step, p_depends_on text) RETURNS text LANGUAGE sql STABLE AS $$
@@ -120,8 +120,13 @@ BEGIN
     END IF;
 END $$;
 
+CREATE OR REPLACE FUNCTION chiffon_start_told(p_agent text, p_number integer, p_was text) RETURNS json LANGUAGE sql STABLE AS $$
+    -- The data of the event that an agent began, with what its step was before.
+    SELECT format('{"agent":%s,"attempt":%s,"was":"%s"}', to_json(p_agent), p_number, p_was)::json
+$$;
+
 CREATE OR REPLACE FUNCTION chiffon_claim(
-    p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_begun boolean, p_earlier jsonb DEFAULT NULL
+    p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_begun boolean, p_earlier json DEFAULT NULL
 ) RETURNS text LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- Take an attempt whose step still has the token that is expected; NULL if somebody was first or it is not to run.
 -- p_agent and p_choice say who takes an attempt that nobody was chosen for yet. A plan that has not begun is compared with what
@@ -133,7 +138,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_take(
-    p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_begun boolean, p_earlier jsonb
+    p_attempt uuid, p_expects integer, p_agent uuid, p_choice jsonb, p_lease double precision, p_begun boolean, p_earlier json
 ) RETURNS text LANGUAGE plpgsql AS $$
 -- As chiffon_claim, for who holds the plan.
 DECLARE
@@ -174,8 +179,8 @@ BEGIN
     v_at := clock_timestamp();
     v_record := chiffon_started(v_at, p_attempt, v_held.number, v_step.token + 1, v_held.because, v_step, v_plan.trace_id, v_held.agent, v_held.choice);
     INSERT INTO audit_decisionrecord
-        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, canonical, sha256)
-    VALUES (v_at, v_plan.trace_id, 'attempt.started', 'agent', v_held.agent, 'attempt', p_attempt, v_step.service, v_plan.id,
+        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, canonical, sha256)
+    VALUES (v_at, v_plan.trace_id, 'attempt.started', 'agent', v_held.agent, 'attempt', p_attempt, v_step.service,
         v_record, sha256(convert_to(v_record, 'UTF8')));
     IF v_step.kind = 'item' THEN  -- its step runs from now on, if it did not already
         UPDATE plans_step SET status = 'running', waiting_for = '', started_at = coalesce(started_at, statement_timestamp())
@@ -187,13 +192,13 @@ BEGIN
     END IF;
     INSERT INTO plans_event (xid, plan_id, type, step_key, attempt_id, data, at, earlier)
     VALUES (pg_current_xact_id()::text::bigint, v_plan.id, 'agent_started', v_step.key, p_attempt,
-        jsonb_build_object('agent', v_held.agent, 'attempt', v_held.number, 'was', v_step.status), v_at, p_earlier);
+        chiffon_start_told(v_held.agent, v_held.number, v_step.status), v_at, p_earlier);
     RETURN chiffon_claimed(v_at, p_attempt, v_held.number, v_step.token + 1, v_held.by_fallback, chiffon_need(v_step), v_step,
         chiffon_plan_told(v_plan, v_held.revision, v_held.taker, v_held.agent));
 END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_next(
-    p_agent uuid, p_choices jsonb, p_lease double precision, p_plan uuid DEFAULT NULL, p_earlier jsonb DEFAULT NULL,
+    p_agent uuid, p_choices jsonb, p_lease double precision, p_plan uuid DEFAULT NULL, p_earlier json DEFAULT NULL,
     OUT claimed text, OUT plan_id uuid
 ) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- Claim the next due attempt that this agent may take. One of a plan that has not begun is only kept for it, as if a message to the
@@ -241,7 +246,7 @@ END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_finish(
     p_plan uuid, p_attempt uuid, p_token integer, p_summary text, p_output jsonb, p_progress jsonb, p_resources jsonb, p_services jsonb, p_lines_sha256 text,
-    p_canonical text, p_at timestamptz, p_told jsonb,
+    p_canonical text, p_at timestamptz, p_told json,
     p_choices jsonb, p_lease double precision
 ) RETURNS text LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 -- End an attempt that succeeded, count its step off at the steps after it, and claim the next attempt for the same agent: one of
@@ -343,19 +348,19 @@ BEGIN
         v_record := chiffon_started(v_at, v_mine_id, v_mine.attempts_made, v_mine.token, v_because, v_mine, v_held.trace_id, v_held.agent,
             p_choices -> v_mine_need);
         INSERT INTO audit_decisionrecord  -- both in one statement: to find the partition takes longer than to write a row
-            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, canonical, sha256)
-        VALUES (p_at, v_held.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_held.service, p_plan,
+            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, canonical, sha256)
+        VALUES (p_at, v_held.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_held.service,
             p_canonical, sha256(convert_to(p_canonical, 'UTF8'))),
-            (v_at, v_held.trace_id, 'attempt.started', 'agent', v_held.agent, 'attempt', v_mine_id, v_mine.service, p_plan,
+            (v_at, v_held.trace_id, 'attempt.started', 'agent', v_held.agent, 'attempt', v_mine_id, v_mine.service,
             v_record, sha256(convert_to(v_record, 'UTF8')));
         INSERT INTO plans_event (xid, plan_id, type, step_key, attempt_id, data, at, earlier)
         VALUES (pg_current_xact_id()::text::bigint, p_plan, 'agent_started', v_mine.key, v_mine_id,
-            jsonb_build_object('agent', v_held.agent, 'attempt', v_mine.attempts_made, 'was', 'waiting'), p_at, p_told);
+            chiffon_start_told(v_held.agent, v_mine.attempts_made, 'waiting'), p_at, p_told);
         v_next := chiffon_claimed(v_at, v_mine_id, v_mine.attempts_made, v_mine.token, false, v_mine_need, v_mine, '');
     ELSE
         INSERT INTO audit_decisionrecord
-            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, plan_id, canonical, sha256)
-        VALUES (p_at, v_held.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_held.service, p_plan,
+            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, canonical, sha256)
+        VALUES (p_at, v_held.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_held.service,
             p_canonical, sha256(convert_to(p_canonical, 'UTF8')));
         IF v_goes_on THEN
             SELECT next.claimed, next.plan_id INTO v_next, v_next_plan FROM chiffon_next(v_held.agent_id, p_choices, p_lease, p_plan, p_told) next;

@@ -116,7 +116,7 @@ class TestDeciding:
     def test_another_digest_is_a_conflict_and_recorded(self, as_approver, plan, digest):
         is_problem(as_approver.post(f"/plans/{plan.pk}/approve", {"digest": digest}), 409, "digest_mismatch")
         assert not Approval.objects.exists()
-        assert DecisionRecord.objects.filter(type="plan.decision_refused", plan_id=plan.pk).count() == 1
+        assert DecisionRecord.objects.filter(type="plan.decision_refused", trace_id=plan.trace_id).count() == 1
 
     def test_the_digest_of_another_plan_is_a_conflict(self, as_approver, requester, plan):
         other = factories.make_plan(requester, [factories.step("other")])

@@ -134,7 +134,7 @@ def make_story(requester: User, approver: User, text: str = "Deploy Kuma Uptime 
         expires_at=timezone.now(),
         **author,
     )
-    about = {"trace_id": plan.trace_id, "plan_id": plan.pk, "service": "kuma"}
+    about = {"trace_id": plan.trace_id, "service": "kuma"}
     mara, priya, forge = Actor.person(requester), Actor.person(approver), Actor.agent(agent.name)
     records = [
         record("request.received", actor=mara, subject=("request", request.pk), trace_id=plan.trace_id, text=text),

@@ -163,7 +163,7 @@ def test_a_hint_is_believed_only_if_that_commit_holds_the_same_bytes(repository)
     old = git_trail.commit_tasks([one])
     new = git_trail.commit_tasks([payload(one["task_id"])])
     for hint in (new, old, "0" * 40, "--output=x", "", "main"):
-        found = git_trail.find_task(one["task_id"], hint=hint)
+        found = git_trail.find_task(one["task_id"], hints=[hint])
         assert found is not None
         assert found.commit == new
 

@@ -68,14 +68,14 @@ def test_a_type_may_be_a_family_or_a_group(trail_of_two, type_, count):
     assert len(found(type=type_)) == count
 
 
-@pytest.mark.parametrize("kind", ["attempt", "plan", ""])
+@pytest.mark.parametrize("kind", ["attempt", "plan", "step", "request", ""])
 def test_the_records_about_a_subject_are_found_by_an_index(story, kind):
-    subject = story.plan.pk if kind == "plan" else story.attempt.pk
+    subject = getattr(story, kind or "attempt").pk
     wanted = parse_filter({"subject": f"{kind}:{subject}" if kind else str(subject)})
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
     told = wanted.apply(DecisionRecord.objects.all()).explain()
-    assert ("subject_id_sequence" if kind == "plan" else "trace_id_sequence") in told
+    assert ("subject_id_sequence" if kind == "request" else "trace_id_idx") in told
 
 
 def test_days_and_times_bound_what_is_found(story):

@@ -78,7 +78,7 @@ def settle(house: RiggedHouse, soak: Soak) -> None:
         row["stage"] for row in house.rows("SELECT stage FROM plans_plan WHERE id = ANY(%s)", soak.plans)
     )
     told = house.rows(
-        "SELECT type, count(*) AS count FROM audit_decisionrecord WHERE plan_id = ANY(%s) AND type = ANY(%s) GROUP BY type",
+        "SELECT type, count(*) AS count FROM audit_decisionrecord WHERE trace_id IN (SELECT trace_id FROM plans_plan WHERE id = ANY(%s)) AND type = ANY(%s) GROUP BY type",
         soak.plans,
         list(TRIALS),
     )

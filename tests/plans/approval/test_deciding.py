@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 
 def refusals(plan):
-    refused = DecisionRecord.objects.filter(plan_id=plan.pk, type="plan.decision_refused").order_by("sequence")
+    refused = DecisionRecord.objects.filter(trace_id=plan.trace_id, type="plan.decision_refused").order_by("sequence")
     return [(record.actor, record.metadata["code"]) for record in refused]
 
 
@@ -34,7 +34,7 @@ def test_an_approval_starts_the_plan_in_the_same_moment(plan, digest, approver):
     assert stage(plan) == Stage.APPROVED
     assert statuses(plan) == {"a": "waiting", "b": "waiting"}
     assert Attempt.objects.filter(plan=plan).count() == 1
-    record = DecisionRecord.objects.get(plan_id=plan.pk, type="plan.approved")
+    record = DecisionRecord.objects.get(trace_id=plan.trace_id, type="plan.approved")
     assert (record.actor, record.metadata["digest"], record.metadata["policy"]) == (
         "approver",
         digest,
@@ -170,7 +170,7 @@ class TestTwice:
         approve(approver, plan, digest, comment="second")
         assert Approval.objects.get().comment == "first"
         assert Attempt.objects.filter(plan=plan).count() == 1
-        assert DecisionRecord.objects.filter(plan_id=plan.pk, type="plan.approved").count() == 1
+        assert DecisionRecord.objects.filter(trace_id=plan.trace_id, type="plan.approved").count() == 1
 
     def test_the_same_rejection_again_is_the_first_one(self, plan, approver):
         reject(approver, plan, reason="first")

@@ -55,7 +55,7 @@ def test_a_plan_that_was_changed_after_its_digest_is_not_approved(plan, digest, 
         approve(approver, plan, digest)
     assert not Approval.objects.exists()
     assert stage(plan) == Stage.PENDING_APPROVAL
-    record = DecisionRecord.objects.get(plan_id=plan.pk, type="plan.decision_refused")
+    record = DecisionRecord.objects.get(trace_id=plan.trace_id, type="plan.decision_refused")
     assert record.metadata["code"] == "digest_mismatch"
 
 
@@ -67,9 +67,9 @@ def test_a_plan_that_was_changed_after_its_approval_does_not_start(plan, digest,
     assert stage(plan) == Stage.PENDING_APPROVAL
     assert set(statuses(plan).values()) == {"pending"}
     assert list(Attempt.objects.filter(plan=plan).values_list("status", flat=True)) == ["cancelled"]
-    record = DecisionRecord.objects.get(plan_id=plan.pk, type="plan.start_refused")
+    record = DecisionRecord.objects.get(trace_id=plan.trace_id, type="plan.start_refused")
     assert "not what was approved" in record.reason
-    assert not DecisionRecord.objects.filter(plan_id=plan.pk, type="attempt.started").exists()
+    assert not DecisionRecord.objects.filter(trace_id=plan.trace_id, type="attempt.started").exists()
 
 
 def test_a_step_that_is_changed_during_the_run_does_not_start(plan, digest, approver):
@@ -81,7 +81,7 @@ def test_a_step_that_is_changed_during_the_run_does_not_start(plan, digest, appr
     assert statuses(plan) == {"a": "completed", "b": "failed"}
     assert Step.objects.get(plan=plan, key="b").error == "Step b is not what was approved: it was changed afterwards."
     assert stage(plan) == Stage.FAILED
-    assert DecisionRecord.objects.filter(plan_id=plan.pk, type="plan.start_refused").count() == 1
+    assert DecisionRecord.objects.filter(trace_id=plan.trace_id, type="plan.start_refused").count() == 1
 
 
 def test_an_edge_that_is_removed_during_the_run_is_found(requester, approver, plan, digest):
@@ -98,7 +98,7 @@ def test_without_a_recorded_answer_nothing_starts(plan, digest, approver):
     change(plan, "DELETE FROM plans_approval WHERE plan_id = %(plan)s")
     Engine().run()
     assert stage(plan) == Stage.PENDING_APPROVAL
-    record = DecisionRecord.objects.get(plan_id=plan.pk, type="plan.start_refused")
+    record = DecisionRecord.objects.get(trace_id=plan.trace_id, type="plan.start_refused")
     assert record.reason == "Nobody, or not enough people, approved this digest."
 
 
@@ -127,7 +127,7 @@ def test_a_whole_new_digest_does_not_help_the_one_who_changed_the_steps(plan, di
         )
     Engine().run()
     assert stage(plan) == Stage.PENDING_APPROVAL
-    assert not DecisionRecord.objects.filter(plan_id=plan.pk, type="attempt.started").exists()
+    assert not DecisionRecord.objects.filter(trace_id=plan.trace_id, type="attempt.started").exists()
 
 
 def test_after_a_refused_start_the_mended_plan_is_approved_again_and_runs(plan, digest, approver):

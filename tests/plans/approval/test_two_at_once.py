@@ -34,8 +34,8 @@ def test_two_approvals_at_once_are_one_decision(cast):
         assert sorted(isinstance(answer, AlreadyDecided) for answer in answers) == [False, True], answers
         assert Approval.objects.filter(plan=plan).count() == 1
         assert Attempt.objects.filter(plan=plan).count() == 1
-        assert DecisionRecord.objects.filter(plan_id=plan.pk, type="plan.approved").count() == 1
-        assert DecisionRecord.objects.filter(plan_id=plan.pk, type="plan.decision_refused").count() == 1
+        assert DecisionRecord.objects.filter(trace_id=plan.trace_id, type="plan.approved").count() == 1
+        assert DecisionRecord.objects.filter(trace_id=plan.trace_id, type="plan.decision_refused").count() == 1
 
 
 def test_approval_against_rejection_is_one_decision(cast):

@@ -79,7 +79,7 @@ def test_of_fifty_calls_at_once_no_more_are_made_than_the_ceiling(budgeted):
     engine.sweep()
     assert stage(plan) == "failed"
     for level in ("budget.warned", "budget.exceeded"):
-        assert DecisionRecord.objects.filter(plan_id=plan.pk, type=level).count() == 1
+        assert DecisionRecord.objects.filter(trace_id=plan.trace_id, type=level).count() == 1
 
 
 def test_costs_at_once_never_pass_the_ceiling_and_leave_no_room_unused(budgeted):

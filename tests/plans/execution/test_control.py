@@ -111,7 +111,7 @@ def test_cancel_and_finish_at_the_same_moment_leave_one_end(transactional_db, re
         answers = together(partial(services.cancel_plan, actor=who, plan_id=plan.pk, reason="stop"), partial(end, held))
         assert answers[1] is True
         assert (stage(plan), type(answers[0]).__name__) in [("cancelled", "Plan"), ("completed", "IllegalTransition")]
-        ends = DecisionRecord.objects.filter(plan_id=plan.pk, type="plan.stage_changed")
+        ends = DecisionRecord.objects.filter(trace_id=plan.trace_id, type="plan.stage_changed")
         assert sum(record.metadata["now"] in ("cancelled", "completed") for record in ends) == 1
 
 

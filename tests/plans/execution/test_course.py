@@ -53,7 +53,9 @@ def test_steps_run_in_the_order_of_their_dependencies(approved, engine):
 def test_each_move_has_one_record_and_one_event(approved, engine):
     plan = approved(step("a"), step("b", depends_on=["a"]))
     engine.run()
-    kinds = list(DecisionRecord.objects.filter(plan_id=plan.pk).order_by("sequence").values_list("type", flat=True))
+    kinds = list(
+        DecisionRecord.objects.filter(trace_id=plan.trace_id).order_by("sequence").values_list("type", flat=True)
+    )
     assert kinds == [
         "plan.created", "plan.stage_changed", "plan.approved", "plan.stage_changed", "step.routed",
         "plan.stage_changed", "attempt.started", "attempt.completed", "step.routed", "attempt.started",
@@ -65,7 +67,7 @@ def test_each_move_has_one_record_and_one_event(approved, engine):
     ]  # fmt: skip
     stages = [event.data["now"] for event in events_of(plan.pk) if event.type == "stage_changed"]
     assert stages == ["pending_approval", "approved", "executing", "completed"]
-    assert len({*DecisionRecord.objects.filter(plan_id=plan.pk).values_list("trace_id", flat=True)}) == 1
+    assert len({*DecisionRecord.objects.filter(trace_id=plan.trace_id).values_list("trace_id", flat=True)}) == 1
 
 
 def test_a_failure_stops_what_depends_on_it_and_nothing_else(approved, engine):
@@ -95,7 +97,7 @@ def test_a_transient_failure_is_tried_again_after_its_wait(approved, engine):
     engine.run(patiently=True)
     assert tries(plan, "a") == [(1, "failed"), (2, "failed"), (3, "completed")]
     assert stage(plan) == "completed"
-    scheduled = DecisionRecord.objects.filter(plan_id=plan.pk, type="attempt.retry_scheduled")
+    scheduled = DecisionRecord.objects.filter(trace_id=plan.trace_id, type="attempt.retry_scheduled")
     assert sorted(record.metadata["number"] for record in scheduled) == [2, 3]
 
 
@@ -111,7 +113,7 @@ def test_each_kind_of_failure_is_told_by_name(approved, engine, mode):
     plan = approved(failing("a", mode=str(mode), transient=False))
     engine.run()
     assert Attempt.objects.get(plan=plan).failure_mode == mode
-    record = DecisionRecord.objects.get(plan_id=plan.pk, type="attempt.failed")
+    record = DecisionRecord.objects.get(trace_id=plan.trace_id, type="attempt.failed")
     assert record.metadata["failure_mode"] == mode
 
 

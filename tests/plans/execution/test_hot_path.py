@@ -187,7 +187,7 @@ def test_equal_choices_are_kept_once_and_never_changed(approved, persistent):
 def test_records_that_the_database_writes_are_canonical_and_prove_themselves(approved, persistent):
     plan = approved(*chain(4))
     persistent.run()
-    records = DecisionRecord.objects.filter(plan_id=plan.pk)
+    records = DecisionRecord.objects.filter(trace_id=plan.trace_id)
     assert records.filter(type="attempt.started").count() == records.filter(type="attempt.completed").count() == 4
     for record in records:
         assert rfc8785.dumps(json.loads(record.canonical)).decode() == record.canonical
@@ -216,7 +216,7 @@ def test_what_json_escapes_is_escaped_in_the_canonical_way(approved, persistent,
     plan = approved(*chain(2))
     Step.objects.filter(plan=plan).update(service=service)
     persistent.run()
-    for record in DecisionRecord.objects.filter(plan_id=plan.pk, type__startswith="attempt."):
+    for record in DecisionRecord.objects.filter(trace_id=plan.trace_id, type__startswith="attempt."):
         assert rfc8785.dumps(json.loads(record.canonical)).decode() == record.canonical
         assert record.content["service"] == service
         assert check_record(record)
@@ -288,7 +288,7 @@ def test_a_step_that_was_changed_behind_its_approval_is_refused_after_the_claim(
     assert stage(plan) == "failed"
     assert Step.objects.get(plan=plan, key="s2").error == "Step s2 is not what was approved: it was changed afterwards."
     assert "tool_executing" not in {event.type for event in events_of(plan.pk) if event.step_key == "s2"}
-    assert DecisionRecord.objects.filter(plan_id=plan.pk, type="plan.start_refused").count() == 1
+    assert DecisionRecord.objects.filter(trace_id=plan.trace_id, type="plan.start_refused").count() == 1
 
 
 def test_a_cancel_and_an_agent_that_goes_on_leave_one_end(transactional_db, requester, approver, agent):

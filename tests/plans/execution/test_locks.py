@@ -233,11 +233,15 @@ def test_a_wait_is_recorded_once_and_its_end_too(approved, engine):
         locks.grant()
         engine.sweep()
     record = DecisionRecord.objects.get(type="plan.waits_for_lock")
-    assert (record.plan_id, record.metadata["behind"], record.metadata["target"]) == (second.pk, first.number, ATLAS)
+    assert (record.subject_id, record.metadata["behind"], record.metadata["target"]) == (
+        str(second.pk),
+        first.number,
+        ATLAS,
+    )
     assert record.trace_id == second.trace_id
     engine.run()
     [taken] = DecisionRecord.objects.filter(type="plan.lock_taken")
-    assert (taken.plan_id, taken.metadata["targets"]) == (second.pk, [ATLAS])
+    assert (taken.subject_id, taken.metadata["targets"]) == (str(second.pk), [ATLAS])
 
 
 def test_the_sweep_frees_what_a_plan_at_rest_still_has(approved, engine):

@@ -44,7 +44,7 @@ def test_first_steps_that_begin_at_once_begin_the_plan_once(approved):
     plan = approved(*(step(f"s{n}") for n in range(6)))
     answers = together(*(functools.partial(attempt.run, pk, token=token) for pk, token, _ in engine.dispatch()))
     assert answers == [True] * 6
-    begun = DecisionRecord.objects.filter(plan_id=plan.pk, type="plan.stage_changed")
+    begun = DecisionRecord.objects.filter(trace_id=plan.trace_id, type="plan.stage_changed")
     assert [record.metadata["now"] for record in begun].count("executing") == 1
     engine.sweep()
     assert stage(plan) == "completed"
@@ -62,7 +62,7 @@ def test_last_steps_that_end_at_once_settle_the_plan_once(approved):
         assert together(*ends) == [True, True]
         engine.sweep()
         assert stage(plan) == "completed"
-        settled = DecisionRecord.objects.filter(plan_id=plan.pk, type="plan.stage_changed")
+        settled = DecisionRecord.objects.filter(trace_id=plan.trace_id, type="plan.stage_changed")
         assert [record.metadata["now"] for record in settled].count("completed") == 1
 
 

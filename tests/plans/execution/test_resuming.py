@@ -330,8 +330,8 @@ def test_two_people_who_end_a_wait_at_the_same_moment_get_one_outcome(
             partial(services.give_up_step, actor=who, plan_id=plan.pk, key="a", reason="gone too"),
         )
         engine.run()
-        given_up = DecisionRecord.objects.filter(plan_id=plan.pk, type="step.given_up").count()
-        forward = DecisionRecord.objects.filter(plan_id=plan.pk, type="step.brought_forward").count()
+        given_up = DecisionRecord.objects.filter(trace_id=plan.trace_id, type="step.given_up").count()
+        forward = DecisionRecord.objects.filter(trace_id=plan.trace_id, type="step.brought_forward").count()
         assert given_up + forward == 1
         # Whoever asks for another try after it was given up gets it as a try of its own.
         assert stage(plan) in ("completed", "failed")

@@ -99,7 +99,7 @@ def test_the_last_writer_wins_and_every_write_is_recorded_without_its_value(run)
     plan = run(remember("n", 1, name="one"), remember("n", 2, name="two", depends_on=["one"]))
     entry = StateEntry.objects.get()
     assert (entry.value, entry.size, entry.step.key, entry.owner) == (2, 1, "two", str(plan.pk))
-    written = DecisionRecord.objects.filter(plan_id=plan.pk, type="state.remembered").order_by("sequence")
+    written = DecisionRecord.objects.filter(trace_id=plan.trace_id, type="state.remembered").order_by("sequence")
     assert [record.metadata["step"] for record in written] == ["one", "two"]
     assert all(set(record.metadata) == {"step", "scope", "key", "bytes"} for record in written)
 

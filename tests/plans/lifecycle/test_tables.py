@@ -105,12 +105,12 @@ def test_a_plan_moves_only_by_the_table_and_leaves_one_record(was, to, requester
     if to not in STAGE_TRANSITIONS.get(was, ()):
         with pytest.raises(IllegalTransition, match=f"Plan {plan.number} is"):
             lifecycle.transition(plan, to=to, because="a test")
-        assert not DecisionRecord.objects.filter(plan_id=plan.pk).exists()
+        assert not DecisionRecord.objects.filter(trace_id=plan.trace_id).exists()
         assert not Event.objects.filter(plan_id=plan.pk).exists()
         assert Plan.objects.get(pk=plan.pk).stage == was
         return
     lifecycle.transition(plan, to=to, because="a test")
-    record = DecisionRecord.objects.get(plan_id=plan.pk, type="plan.stage_changed")
+    record = DecisionRecord.objects.get(trace_id=plan.trace_id, type="plan.stage_changed")
     assert (record.metadata["was"], record.metadata["now"], record.reason) == (was, to, "a test")
     event = Event.objects.get(plan_id=plan.pk)
     assert event.data == {"was": str(was), "now": str(to), "reason": "a test"}

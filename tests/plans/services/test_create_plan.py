@@ -45,7 +45,7 @@ def test_a_plan_is_digested_and_waits_for_approval(create):
     assert {plan.show(item).status for item in steps} == {StepStatus.PENDING}
     assert all(len(item.leaf) == 64 for item in steps)
     assert Dependency.objects.filter(revision=revision).count() == 3
-    kinds = DecisionRecord.objects.filter(plan_id=plan.pk).values_list("type", flat=True)
+    kinds = DecisionRecord.objects.filter(trace_id=plan.trace_id).values_list("type", flat=True)
     assert sorted(kinds) == ["plan.created", "plan.stage_changed"]
 
 
