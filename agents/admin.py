@@ -102,7 +102,7 @@ class BreakerAdmin(ReadingRoom):
         """What waits for it, its changes, its page."""
         return [
             ("Tries that wait for it", list_url("plans_attempt", held_by__id__exact=obj.pk, status__exact="due")),
-            ("Its records", list_url("audit_decisionrecord", subject_kind__exact="breaker", subject_id__exact=obj.pk)),
+            ("Its records", list_url("audit_decisionrecord", subject__exact=f"breaker:{obj.pk}")),
             ("Its page", page("agents:list")),
         ]
 

@@ -13,9 +13,9 @@ from django.utils.safestring import SafeString
 from audit import links
 from audit.admin_base import ReadingRoom, anchor
 from audit.links import page
-from audit.models import BY_TRACE, DecisionRecord
+from audit.models import DecisionRecord
 from audit.proof import check_record
-from audit.query import GROUPS, trace_of
+from audit.query import GROUPS, of_id, trace_of
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -62,9 +62,9 @@ class DecisionRecordAdmin(ReadingRoom):
     def _about(self, word: str) -> Q:
         about = super()._about(word)
         try:
-            return about | Q(trace_id=trace_of(UUID(word))) | (Q(subject_id=word) & ~Q(subject_kind__in=BY_TRACE))
+            return about | Q(trace_id=trace_of(UUID(word))) | of_id(word)
         except ValueError:
-            return about | (Q(subject_id=word) & ~Q(subject_kind__in=BY_TRACE)) if "-" in word else about
+            return about | of_id(word) if "-" in word else about
 
     @admin.display(description="Subject")
     def about(self, record: DecisionRecord) -> str:

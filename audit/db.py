@@ -91,6 +91,14 @@ class JsonTextField(models.JSONField):
         return super().from_db_value(value, expression, connection) if isinstance(value, str) else value
 
 
+class Derived(models.GeneratedField):
+    """A column that the database derives from others of its row."""
+
+    def check(self, **_: Any) -> list[Any]:
+        """Nothing to complain of: every PostgreSQL can do it, and Django would have to be connected to ask."""
+        return []
+
+
 class LegalMoves(pgtrigger.Trigger):
     """Refuse each change of a status that its table of transitions does not list, whoever makes it.
 

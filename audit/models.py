@@ -21,6 +21,11 @@ _COMMON: Final = ("attempt.started", "attempt.completed", "plan.stage_changed", 
 BY_TRACE: Final = ("attempt", "plan", "step")
 
 
+def subject_key(kind: str, id_: object) -> str:
+    """How a record's subject stands in its column; empty for the kinds that are found through their trace."""
+    return "" if kind in BY_TRACE else f"{kind}:{id_}"
+
+
 class Sha256Field(models.BinaryField):  # type: ignore[type-arg]
     """A SHA-256: 32 bytes in the database, 64 lowercase hexadecimal digits here."""
 
@@ -38,8 +43,8 @@ class Sha256Field(models.BinaryField):  # type: ignore[type-arg]
 class DecisionRecord(models.Model):
     """One fact: who decided what about which subject, why, and what else could have been.
 
-    What is only read and never searched for (reason, alternatives, facts) is kept once, in the canonical bytes. Which plan
-    a record belongs to follows from its trace.
+    What is only read and never searched for (reason, alternatives, facts) is kept once, in the canonical bytes; so is the
+    subject of most records, which are found through their trace. Which plan a record belongs to follows from its trace too.
     """
 
     sequence = models.BigIntegerField(primary_key=True, db_default=NextVal(SEQUENCE), editable=False)
@@ -48,8 +53,7 @@ class DecisionRecord(models.Model):
     type = models.TextField()
     actor_kind = models.TextField()
     actor = models.TextField()
-    subject_kind = models.TextField()
-    subject_id = models.TextField()
+    subject = models.TextField(default="", help_text="What it is about as kind:id; empty: found through its trace.")
     service = models.TextField(default="", help_text="The service the subject belongs to, such as kuma.")
     canonical = models.TextField(help_text="What is hashed: these bytes, never the columns beside them.")
     sha256 = Sha256Field()
@@ -62,9 +66,7 @@ class DecisionRecord(models.Model):
             models.Index(fields=["trace_id"], name="record_by_trace"),
             models.Index(fields=["type", "sequence"], name="record_by_rare_type", condition=~Q(type__in=_COMMON)),
             models.Index(fields=["actor", "sequence"], name="record_by_person", condition=Q(actor_kind="person")),
-            models.Index(
-                fields=["subject_id", "sequence"], name="record_by_subject", condition=~Q(subject_kind__in=BY_TRACE)
-            ),
+            models.Index(fields=["subject", "sequence"], name="record_by_subject", condition=~Q(subject="")),
             models.Index(fields=["service", "sequence"], name="record_by_service", condition=~Q(service="")),
         ]
         triggers: ClassVar = [
@@ -89,6 +91,24 @@ class DecisionRecord(models.Model):
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
+
+    @property
+    def subject_kind(self) -> str:
+        """What kind of thing it is about, such as plan."""
+        return self._about[0]
+
+    @property
+    def subject_id(self) -> str:
+        """Which one it is about."""
+        return self._about[1]
+
+    @property
+    def _about(self) -> tuple[str, str]:
+        said = self.content.get("subject")
+        if isinstance(said, dict):
+            return str(said.get("kind", "")), str(said.get("id", ""))
+        kind, _, id_ = self.subject.partition(":")
+        return kind, id_
 
     @property
     def reason(self) -> str:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from audit.canonical import sha256_hex
-from audit.models import DecisionRecord
+from audit.models import DecisionRecord, subject_key
 
 
 class ProofState(StrEnum):
@@ -48,6 +48,8 @@ def check_record(record: DecisionRecord) -> Proof:
     columns = _columns(record)
     # What is empty is not written, or was written as it is in records of version 1.
     differences = tuple(name for name, value in columns.items() if (content.get(name) or "") != (value or ""))
+    if record.subject != subject_key(record.subject_kind, record.subject_id):
+        differences += ("subject",)
     state = ProofState.COLUMNS_DIFFER if differences else ProofState.MATCHES
     return Proof(state, record.sha256, computed, differences)
 
@@ -57,7 +59,6 @@ def _columns(record: DecisionRecord) -> dict[str, Any]:
         "trace_id": str(record.trace_id) if record.trace_id else None,
         "type": record.type,
         "actor": {"kind": record.actor_kind, "name": record.actor},
-        "subject": {"kind": record.subject_kind, "id": record.subject_id},
         "service": record.service,
         "at": record.at.isoformat(),
     }

@@ -14,11 +14,12 @@ from django.db import OperationalError
 from django.db.models import Q, QuerySet
 
 from audit import git_trail, links
+from audit.canonical import canonical
 from audit.decisions import DECISIONS
 from audit.errors import BadFilter, GitTrailError
 from audit.git_trail import TaskCommit
 from audit.links import TaskRow
-from audit.models import BY_TRACE, DecisionRecord
+from audit.models import BY_TRACE, DecisionRecord, subject_key
 
 PAGE: Final = 50
 STORY: Final = 300
@@ -95,7 +96,7 @@ class RecordFilter:
         if self.subject_id:
             records = records.filter(_of_subject(self.subject_kind, self.subject_id))
         elif self.subject_kind:
-            records = records.filter(subject_kind=self.subject_kind)
+            records = records.filter(_of_any(self.subject_kind))
         if self.service:
             records = records.filter(service=self.service)
         if self.since:
@@ -256,7 +257,7 @@ def _about(word: str) -> Q:
         # The stored text is JSON, so what JSON escapes is escaped before it is compared.
         escaped = word.replace("\\", "\\\\").replace('"', '\\"')
         return Q(canonical__icontains=escaped)
-    return Q(trace_id__in={id_, trace_of(id_)}) | (Q(subject_id=str(id_)) & ~Q(subject_kind__in=BY_TRACE))
+    return Q(trace_id__in={id_, trace_of(id_)}) | of_id(str(id_))
 
 
 def _of_subject(kind: str, id_: str) -> Q:
@@ -266,14 +267,31 @@ def _of_subject(kind: str, id_: str) -> Q:
     for known in BY_TRACE:
         if links.traces(known, [id_]):
             return _of_kind(known, [id_])
-    return Q(subject_kind__in=sorted((_KINDS | links.kinds()) - {*BY_TRACE}), subject_id=id_)
+    return of_id(id_)
+
+
+def of_id(id_: str) -> Q:
+    """The records about what has this id, of whatever kind, except for those that are found through their trace."""
+    return Q(subject__in=sorted(filter(None, (subject_key(kind, id_) for kind in _KINDS | links.kinds()))))
 
 
 def _of_kind(kind: str, ids: Sequence[str]) -> Q:
     """The records about these subjects of one kind."""
-    fits = Q(subject_kind=kind, subject_id__in=ids)
+    if kind not in BY_TRACE:
+        return Q(subject__in=[subject_key(kind, id_) for id_ in ids])
+    fits = Q(pk__in=[])
+    for id_ in ids:
+        fits |= Q(canonical__contains=f'"subject":{canonical({"kind": kind, "id": id_}).decode()}')
     traces = links.traces(kind, ids)
     return fits & Q(trace_id__in=set(traces.values())) if traces else fits
+
+
+def _of_any(kind: str) -> Q:
+    """The records about any subject of a kind."""
+    if kind not in BY_TRACE:
+        return Q(subject__startswith=f"{kind}:")
+    said = f'"kind":"{kind}"}},'  # and what follows the subject in the order of the keys
+    return Q(canonical__contains=f'{said}"trace_id":') | Q(canonical__contains=f'{said}"type":')
 
 
 def trace_of(subject_id: UUID) -> UUID:
@@ -281,8 +299,8 @@ def trace_of(subject_id: UUID) -> UUID:
     for kind in BY_TRACE:
         if known := links.traces(kind, [str(subject_id)]):
             return next(iter(known.values()))
-    records = DecisionRecord.objects.filter(subject_id=str(subject_id), trace_id__isnull=False)
-    return records.exclude(subject_kind__in=BY_TRACE).values_list("trace_id", flat=True).first() or subject_id
+    records = DecisionRecord.objects.filter(of_id(str(subject_id)), trace_id__isnull=False)
+    return records.values_list("trace_id", flat=True).first() or subject_id
 
 
 def _run(records: QuerySet[DecisionRecord]) -> list[DecisionRecord]:

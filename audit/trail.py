@@ -15,7 +15,7 @@ from audit.context import Actor, current_actor, current_trace
 from audit.db import call
 from audit.decisions import DECISIONS
 from audit.errors import NoTransaction, UnknownDecision
-from audit.models import DecisionRecord
+from audit.models import DecisionRecord, subject_key
 from audit.redaction import redact, redact_value
 
 
@@ -37,8 +37,7 @@ _COLUMNS = (
     "type",
     "actor_kind",
     "actor",
-    "subject_kind",
-    "subject_id",
+    "subject",
     "service",
     "canonical",
     "sha256",
@@ -130,8 +129,7 @@ def prepare(
         type=type_,
         actor_kind=actor.kind,
         actor=actor.name,
-        subject_kind=subject[0],
-        subject_id=str(subject[1]),
+        subject=subject_key(*subject),
         service=service,
         canonical=text,
         sha256=sha256_hex(text.encode()),

@@ -75,7 +75,7 @@ def list_plans(request: HttpRequest, filters: Query[schemas.PlanFilters]) -> dic
     actor = allow(Action.SEE_PLANS)
     rows = visible_plans(actor).select_related("requester")
     if filters.stage:
-        rows = rows.filter(stage=filters.stage)
+        rows = rows.in_stages(filters.stage)
     if filters.requester:
         name = actor.name if filters.requester == "me" else filters.requester
         rows = rows.filter(requester__username=name)
@@ -278,7 +278,7 @@ def find_request(actor: Actor, id: UUID) -> Request:
 
 def _awaiting(actor: Actor) -> Any:
     """The plans that wait for this person's decision."""
-    waiting = Plan.objects.filter(stage=Stage.PENDING_APPROVAL)
+    waiting = Plan.objects.in_stages(Stage.PENDING_APPROVAL)
     if not may(Actor.person(actor.user), Action.DECIDE_PLAN):
         return waiting.none().values("pk")
     policy = active_policy()

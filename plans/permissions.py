@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from audit.authority import YES, Action, Answer, Role, roles_of, rule
 from audit.context import Actor
-from plans.models import Plan, Request
+from plans.models import Plan, PlanQuerySet, Request
 
 # These roles see every plan; a requester sees their own.
 SEE_ALL_PLANS = frozenset({Role.APPROVER, Role.AUDITOR, Role.ADMINISTRATOR})
@@ -56,7 +56,7 @@ def _operate_plan(actor: Actor, roles: frozenset[Role], plan: Any) -> Answer:
     return YES if roles & {Role.APPROVER, Role.ADMINISTRATOR} or _is_requester(actor, plan) else _HIDDEN
 
 
-def visible_plans(actor: Actor) -> QuerySet[Plan]:
+def visible_plans(actor: Actor) -> PlanQuerySet:
     """The plans this actor may see."""
     if actor.kind == "system" or roles_of(actor.user) & SEE_ALL_PLANS:
         return Plan.objects.all()

@@ -179,7 +179,7 @@ SELECT EXISTS (SELECT FROM plans_plan WHERE waits_since IS NOT NULL) AS waiting,
     EXISTS (SELECT FROM agents_agent
         WHERE status IN ('starting', 'ready', 'busy', 'draining') AND heard_at < statement_timestamp() - make_interval(secs => %(silent)s))
     OR EXISTS (SELECT FROM plans_attempt WHERE status IN ('due', 'sent', 'running'))
-    OR EXISTS (SELECT FROM plans_plan WHERE stage IN ('approved', 'executing'))
+    OR EXISTS (SELECT FROM plans_plan WHERE NOT ended AND stage IN ('approved', 'executing'))
     OR EXISTS (SELECT FROM agents_job WHERE status IN ('sent', 'running'))
     OR EXISTS (SELECT FROM agents_breaker WHERE state <> 'closed')
     OR EXISTS (SELECT FROM plans_unwrittentask) AS busy,

@@ -119,8 +119,10 @@ def item_ended(plan: Plan, item: Step) -> list[Attempt]:
 def _count_off(step: Step) -> list[Step]:
     """The steps after this one that wait for nothing more. Each step is counted off once."""
     downstream = list(step.downstream_edges.order_by("downstream_id").values_list("downstream_id", flat=True))
-    if not downstream or not Step.objects.filter(pk=step.pk, released=False).update(released=True):
-        return []  # a step that is tried again after the plan went on without it is not counted off twice
+    # A step that is tried again after the plan went on without it is not counted off twice; one that is completed never is.
+    first = Step.objects.filter(pk=step.pk, released=False)
+    if not downstream or not (first.exists() if step.status == StepStatus.COMPLETED else first.update(released=True)):
+        return []
     # Locked in key order first, so that two finishing steps never wait for each other: an UPDATE has no order of its own.
     waiting = Step.objects.select_for_update(no_key=True).filter(pk__in=downstream, unmet__gt=0).order_by("pk")
     Step.objects.filter(pk__in=list(waiting.values_list("pk", flat=True))).update(unmet=F("unmet") - 1)

@@ -14,7 +14,7 @@ from plans.enums import LIVE_ATTEMPTS
 from plans.models import Attempt
 
 _FULL_PLANS = """
-SELECT plan.id FROM plans_plan plan WHERE plan.stage IN ('approved', 'executing') AND plan.max_parallel <= (
+SELECT plan.id FROM plans_plan plan WHERE NOT plan.ended AND plan.stage IN ('approved', 'executing') AND plan.max_parallel <= (
     SELECT count(*) FROM plans_attempt taken WHERE taken.plan_id = plan.id AND taken.status IN ('due', 'sent', 'running') AND taken.agent_id IS NOT NULL)
 """
 _TAKEN = Q(status__in=LIVE_ATTEMPTS, agent__isnull=False)

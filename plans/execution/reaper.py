@@ -78,7 +78,7 @@ def resend_unclaimed() -> int:
 
 def settle_finished() -> int:
     """Settle executing plans in which nothing runs or can start: two last steps that ended at once leave one behind."""
-    idle = Plan.objects.filter(stage=Stage.EXECUTING).exclude(attempts__status__in=["due", "sent", "running"])
+    idle = Plan.objects.in_stages(Stage.EXECUTING).exclude(attempts__status__in=["due", "sent", "running"])
     count = 0
     for plan_id in idle.values_list("pk", flat=True)[:_BATCH]:
         with transaction.atomic(), acting(SYSTEM):

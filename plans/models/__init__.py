@@ -7,7 +7,7 @@ from plans.models.attempt import Attempt, OutputLine, RoutingChoice, UnwrittenTa
 from plans.models.budget import BudgetLedger, BudgetReservation
 from plans.models.event import Event, events_of, unfold
 from plans.models.lock import TargetLock
-from plans.models.plan import IN_ORDER, Dependency, Plan, Revision, Step, Work
+from plans.models.plan import IN_ORDER, Dependency, Plan, PlanQuerySet, Revision, Step, Work
 from plans.models.request import Message, Request, Session
 from plans.models.state import StateEntry
 
@@ -23,6 +23,7 @@ __all__ = [
     "Message",
     "OutputLine",
     "Plan",
+    "PlanQuerySet",
     "Request",
     "Revision",
     "RoutingChoice",

@@ -145,7 +145,10 @@ class Attempt(models.Model):
 
 
 class UnwrittenTask(models.Model):
-    """An attempt that has ended and is not in the audit repository yet. The row is gone once it is."""
+    """An attempt that has ended and is not in the audit repository yet. The row is gone once it is.
+
+    The database has no index on it, not even for the key: the rows are few, and are read and removed together.
+    """
 
     attempt = models.OneToOneField(
         Attempt, on_delete=models.PROTECT, primary_key=True, related_name="+", db_constraint=False

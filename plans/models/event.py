@@ -38,7 +38,7 @@ class Event(models.Model):
 
     class Meta:
         ordering: ClassVar = ["xid", "id"]
-        indexes: ClassVar = [models.Index(fields=["plan_id", "xid", "id"], name="event_by_plan")]
+        indexes: ClassVar = [models.Index(fields=["plan_id", "xid"], name="event_by_plan")]
 
     def __str__(self) -> str:
         return self.type

@@ -13,10 +13,10 @@ from django.db.models import F, Q
 from django.db.models.functions import Least, Now
 from django.db.models.lookups import GreaterThanOrEqual
 
-from audit.db import CheckOnce, LegalMoves, NextVal
+from audit.db import CheckOnce, Derived, LegalMoves, NextVal
 from audit.ids import uuid7
 from plans.digest import STEP_FIELDS, step_content
-from plans.enums import UNAPPROVED_STAGES, Complexity, OnFailure, Risk, Stage, StepKind, StepStatus
+from plans.enums import FINAL_STAGES, UNAPPROVED_STAGES, Complexity, OnFailure, Risk, Stage, StepKind, StepStatus
 from plans.lifecycle_tables import STAGE_TRANSITIONS, STEP_TRANSITIONS
 
 # The order of work, each item after the step it belongs to.
@@ -34,6 +34,15 @@ class Work:
     idempotent: bool = False
     retry: dict[str, Any] = field(default_factory=dict)
     by_fallback: bool = False
+
+
+class PlanQuerySet(models.QuerySet["Plan"]):
+    """Plans, as they are asked for."""
+
+    def in_stages(self, *stages: Stage) -> PlanQuerySet:
+        """Those in one of these stages: by an index unless one of them is final."""
+        found = self.filter(stage__in=stages)
+        return found if FINAL_STAGES.intersection(stages) else found.filter(ended=False)
 
 
 class Plan(models.Model):
@@ -66,11 +75,20 @@ class Plan(models.Model):
     submitted_at = models.DateTimeField(null=True, help_text="When it began to wait for approval.")
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    ended = Derived(
+        expression=Q(stage__in=sorted(FINAL_STAGES)),  # type: ignore[arg-type]
+        output_field=models.BooleanField(),
+        db_persist=True,
+        help_text="It is in a stage that it can not leave.",
+    )
+
+    objects = PlanQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["-number"]
         indexes: ClassVar = [
-            models.Index(fields=["stage", "number"], name="plan_by_stage"),
+            # Not by stage: an index on what changes makes each change of a plan write to all of its indexes.
+            models.Index(fields=["number"], name="plan_not_ended", condition=Q(ended=False)),
             models.Index(fields=["requester", "number"], name="plan_by_requester"),
             models.Index(fields=["waits_since"], name="plan_that_waits", condition=Q(waits_since__isnull=False)),
         ]
@@ -196,7 +214,9 @@ class Step(models.Model):
     waiting_for = models.TextField(default="", help_text="What a waiting step waits for, as a sentence.")
     unmet = models.IntegerField(default=0, help_text="How many steps it depends on are not completed yet.")
     token = models.IntegerField(default=0, help_text="Grows with each claim; older holders may not write.")
-    released = models.BooleanField(default=False, help_text="The steps after it were told that it is out of their way.")
+    released = models.BooleanField(
+        default=False, help_text="The steps after it went on although it is not completed, and do not count it again."
+    )
     attempts_made = models.IntegerField(default=0)
     output = models.JSONField(null=True)
     summary = models.TextField(default="")

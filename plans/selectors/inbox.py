@@ -74,7 +74,7 @@ def _pending(actor: Actor) -> QuerySet[Revision]:
     )
     return (
         Revision.objects.filter(
-            plan__in=visible_plans(actor).filter(stage=Stage.PENDING_APPROVAL), number=F("plan__revision_number")
+            plan__in=visible_plans(actor).in_stages(Stage.PENDING_APPROVAL), number=F("plan__revision_number")
         )
         .select_related("plan__requester", "plan__request")
         .order_by(weight, "plan__submitted_at", "plan__number")
@@ -103,7 +103,7 @@ def _stuck(actor: Actor) -> QuerySet[Step]:
     stages = (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED)
     return (
         Step.objects.filter(
-            plan__in=visible_plans(actor).filter(stage__in=stages),
+            plan__in=visible_plans(actor).in_stages(*stages),
             revision__number=F("plan__revision_number"),
             status__in=_NEEDS_A_PERSON,
         )

@@ -42,7 +42,7 @@ class PlanRow:
 
 @dataclass(frozen=True, slots=True)
 class PlanList:
-    """The page of plans: its rows, and what the heading counts."""
+    """The page of plans: its rows, and how many that have not ended are in each stage."""
 
     page: Page[PlanRow]
     counts: Mapping[str, int]
@@ -70,10 +70,11 @@ def plan_list(
 ) -> PlanList:
     """The plans this person may see, newest first. `requester` is a user name, or "me"."""
     seen = visible_plans(actor)
-    counts = {row["stage"]: row["n"] for row in seen.values("stage").annotate(n=Count("pk")).order_by()}
+    unfinished = seen.filter(ended=False).values("stage").annotate(n=Count("pk")).order_by()
+    counts = {row["stage"]: row["n"] for row in unfinished}
     found = seen
     if stage:
-        found = found.filter(stage=stage)
+        found = found.in_stages(Stage(stage))
     if requester == "me":
         found = found.filter(requester=actor.user)
     elif requester:
@@ -133,7 +134,7 @@ def _matches(words: str) -> Q:
 
 
 def heading(counts: Mapping[str, int]) -> str:
-    """The answer of the page of plans, from how many are in each stage."""
+    """The answer of the page of plans, from how many that have not ended are in each stage."""
     running = counts.get(Stage.EXECUTING, 0)
     failed = counts.get(Stage.FAILED, 0)
     waiting = counts.get(Stage.PENDING_APPROVAL, 0)

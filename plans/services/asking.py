@@ -186,7 +186,7 @@ def _history() -> dict[str, History]:
 
 def _clashes() -> list[str]:
     """Plans that run now, as people name them."""
-    running = Plan.objects.filter(stage__in=[Stage.APPROVED, Stage.EXECUTING]).exclude(service="")
+    running = Plan.objects.in_stages(Stage.APPROVED, Stage.EXECUTING).exclude(service="")
     return [f"plan {number} ({service})" for number, service in running.values_list("number", "service")[:5]]
 
 

@@ -20,8 +20,8 @@ BEGIN
         finished_at = CASE WHEN p_to = 'completed' THEN statement_timestamp() END
         WHERE id = p_plan.id;
     INSERT INTO audit_decisionrecord
-        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, canonical, sha256)
-    VALUES (v_at, p_plan.trace_id, 'plan.stage_changed', p_actor_kind, p_actor, 'plan', p_plan.id, p_plan.service,
+        (at, trace_id, type, actor_kind, actor, subject, service, canonical, sha256)
+    VALUES (v_at, p_plan.trace_id, 'plan.stage_changed', p_actor_kind, p_actor, '', p_plan.service,
         v_canonical, sha256(convert_to(v_canonical, 'UTF8')));
     moved := jsonb_build_object('was', p_plan.stage, 'now', p_to, 'reason', p_reason);
 END $$;

@@ -179,8 +179,8 @@ BEGIN
     v_at := clock_timestamp();
     v_record := chiffon_started(v_at, p_attempt, v_held.number, v_step.token + 1, v_held.because, v_step, v_plan.trace_id, v_held.agent, v_held.choice);
     INSERT INTO audit_decisionrecord
-        (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, canonical, sha256)
-    VALUES (v_at, v_plan.trace_id, 'attempt.started', 'agent', v_held.agent, 'attempt', p_attempt, v_step.service,
+        (at, trace_id, type, actor_kind, actor, subject, service, canonical, sha256)
+    VALUES (v_at, v_plan.trace_id, 'attempt.started', 'agent', v_held.agent, '', v_step.service,
         v_record, sha256(convert_to(v_record, 'UTF8')));
     IF v_step.kind = 'item' THEN  -- its step runs from now on, if it did not already
         UPDATE plans_step SET status = 'running', waiting_for = '', started_at = coalesce(started_at, statement_timestamp())
@@ -306,7 +306,7 @@ BEGIN
         RETURN '{"lost": true}';
     END IF;
     INSERT INTO plans_unwrittentask (attempt_id) VALUES (p_attempt);
-    UPDATE plans_step SET status = 'completed', released = true, output = p_output, summary = p_summary, error = '', waiting_for = '',
+    UPDATE plans_step SET status = 'completed', output = p_output, summary = p_summary, error = '', waiting_for = '',
         finished_at = statement_timestamp() WHERE id = v_held.step_id;
     v_goes_on := v_held.awake AND p_choices <> '{}';  -- else it drains, or has no more time: others go on
     IF v_afters IS NOT NULL AND NOT v_held.released THEN
@@ -348,10 +348,10 @@ BEGIN
         v_record := chiffon_started(v_at, v_mine_id, v_mine.attempts_made, v_mine.token, v_because, v_mine, v_held.trace_id, v_held.agent,
             p_choices -> v_mine_need);
         INSERT INTO audit_decisionrecord  -- both in one statement: to find the partition takes longer than to write a row
-            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, canonical, sha256)
-        VALUES (p_at, v_held.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_held.service,
+            (at, trace_id, type, actor_kind, actor, subject, service, canonical, sha256)
+        VALUES (p_at, v_held.trace_id, 'attempt.completed', 'agent', v_held.agent, '', v_held.service,
             p_canonical, sha256(convert_to(p_canonical, 'UTF8'))),
-            (v_at, v_held.trace_id, 'attempt.started', 'agent', v_held.agent, 'attempt', v_mine_id, v_mine.service,
+            (v_at, v_held.trace_id, 'attempt.started', 'agent', v_held.agent, '', v_mine.service,
             v_record, sha256(convert_to(v_record, 'UTF8')));
         INSERT INTO plans_event (xid, plan_id, type, step_key, attempt_id, data, at, earlier)
         VALUES (pg_current_xact_id()::text::bigint, p_plan, 'agent_started', v_mine.key, v_mine_id,
@@ -359,8 +359,8 @@ BEGIN
         v_next := chiffon_claimed(v_at, v_mine_id, v_mine.attempts_made, v_mine.token, false, v_mine_need, v_mine, '');
     ELSE
         INSERT INTO audit_decisionrecord
-            (at, trace_id, type, actor_kind, actor, subject_kind, subject_id, service, canonical, sha256)
-        VALUES (p_at, v_held.trace_id, 'attempt.completed', 'agent', v_held.agent, 'attempt', p_attempt, v_held.service,
+            (at, trace_id, type, actor_kind, actor, subject, service, canonical, sha256)
+        VALUES (p_at, v_held.trace_id, 'attempt.completed', 'agent', v_held.agent, '', v_held.service,
             p_canonical, sha256(convert_to(p_canonical, 'UTF8')));
         IF v_goes_on THEN
             SELECT next.claimed, next.plan_id INTO v_next, v_next_plan FROM chiffon_next(v_held.agent_id, p_choices, p_lease, p_plan, p_told) next;

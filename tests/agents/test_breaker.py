@@ -59,7 +59,7 @@ def fail(breakers, aim, times=3, who="me", error="no route"):
 
 
 def types(aim):
-    rows = DecisionRecord.objects.filter(subject_id=Breaker.objects.get(tool=aim[0], target=aim[1]).pk)
+    rows = DecisionRecord.objects.filter(subject=f"breaker:{Breaker.objects.get(tool=aim[0], target=aim[1]).pk}")
     return list(rows.order_by("sequence").values_list("type", flat=True))
 
 
@@ -70,7 +70,7 @@ def test_it_opens_after_so_many_failures_in_a_row_and_not_before(breakers, enter
     assert not enter(aim)
     row = Breaker.objects.get(tool=aim[0], target=aim[1])
     assert (row.state, row.failures, row.last_error) == ("open", 3, "no route to host")
-    record = DecisionRecord.objects.get(subject_id=row.pk)
+    record = DecisionRecord.objects.get(subject=f"breaker:{row.pk}")
     assert (record.type, record.metadata["seconds"]) == ("breaker.opened", 0.3)
     assert record.reason == "3 tries in a row failed; the last said “no route to host”"
 

@@ -23,7 +23,7 @@ def broken(installation: Installation, plan_id: str) -> list[str]:
     steps = installation.rows("SELECT * FROM plans_step WHERE plan_id = %s ORDER BY index, item_index", plan_id)
     attempts = installation.rows("SELECT * FROM plans_attempt WHERE plan_id = %s ORDER BY step_id, number", plan_id)
     records = installation.rows(
-        "SELECT sequence, type, subject_id, canonical, encode(sha256, 'hex') AS sha256, canonical::jsonb -> 'metadata' AS metadata "
+        "SELECT sequence, type, canonical::jsonb #>> '{subject,id}' AS subject_id, canonical, encode(sha256, 'hex') AS sha256, canonical::jsonb -> 'metadata' AS metadata "
         "FROM audit_decisionrecord WHERE trace_id = (SELECT trace_id FROM plans_plan WHERE id = %s) ORDER BY sequence",
         plan_id,
     )

@@ -103,7 +103,7 @@ def miscounted(house: RiggedHouse, plan_id: str) -> Iterator[str]:
     asked = Counter(
         row["subject_id"]
         for row in house.rows(
-            "SELECT subject_id FROM audit_decisionrecord WHERE type = 'step.retried' "
+            "SELECT canonical::jsonb #>> '{subject,id}' AS subject_id FROM audit_decisionrecord WHERE type = 'step.retried' "
             "AND trace_id = (SELECT trace_id FROM plans_plan WHERE id = %s)",
             plan_id,
         )
