@@ -44,6 +44,8 @@ def test_each_field_narrows_what_is_found(trail_of_two):
     assert found(subject=f"plan:{story.plan.pk}") == ["plan.approved"]
     assert found(subject=str(story.attempt.pk)) == ["attempt.completed", "attempt.started"]
     assert found(subject="policy") == ["policy.changed"]
+    assert found(subject="attempt") == found(type="attempt")
+    assert {*found(subject="plan")} == {"plan.approved"}
     assert len(found(service="kuma")) == 6
     assert found(q="database") == ["request.received"]
     assert found(q="DEPLOY kuma homelab") == ["request.received"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -180,6 +181,8 @@ def test_facts_and_alternatives_come_back_and_the_columns_agree_with_the_bytes(d
         ("service", "another", ProofState.COLUMNS_DIFFER, ("service",)),
         ("actor", "someone", ProofState.COLUMNS_DIFFER, ("actor",)),
         ("type", "person.signed_out", ProofState.COLUMNS_DIFFER, ("type",)),
+        ("subject", "person:somebody", ProofState.COLUMNS_DIFFER, ("subject",)),
+        ("subject", "", ProofState.COLUMNS_DIFFER, ("subject",)),
     ],
 )
 def test_an_altered_record_is_found_and_the_altered_column_named(one, column, value, state, named):
@@ -194,6 +197,31 @@ def test_a_record_altered_by_someone_who_can_switch_triggers_off_is_found(one):
         cursor.execute("UPDATE audit_decisionrecord SET service = 'another' WHERE sequence = %s", [one.sequence])
         cursor.execute("ALTER TABLE audit_decisionrecord ENABLE TRIGGER USER")
     assert check_record(DecisionRecord.objects.get(sequence=one.sequence)).differences == ("service",)
+
+
+def test_what_is_empty_is_not_written_and_read_as_empty(db):
+    one = record("person.signed_in", actor=SYSTEM, subject=("person", "p"))
+    assert set(json.loads(one.canonical)) == {"actor", "at", "subject", "type", "v"}
+    read = DecisionRecord.objects.get(sequence=one.sequence)
+    assert (read.reason, read.alternatives, read.metadata, read.service) == ("", [], {}, "")
+    assert check_record(read)
+
+
+def test_a_record_of_the_first_version_still_proves_itself(db):
+    trace, plan = uuid7(), uuid7()
+    text = (
+        '{"actor":{"kind":"system","name":"chiffon"},"alternatives":[],"at":"2026-11-20T10:00:00+00:00","metadata":{"now":"approved",'
+        f'"was":"pending_approval"}},"plan_id":"{plan}","reason":"","service":"","subject":{{"id":"{plan}","kind":"plan"}},'
+        f'"trace_id":"{trace}","type":"plan.stage_changed","v":1}}'
+    )
+    old = DecisionRecord(
+        at=datetime(2026, 11, 20, 10, tzinfo=UTC), trace_id=trace, type="plan.stage_changed", actor_kind="system",
+        actor="chiffon", canonical=text, sha256=hashlib.sha256(text.encode()).hexdigest(),
+    )  # fmt: skip
+    old.save(force_insert=True)
+    read = DecisionRecord.objects.get(sequence=old.sequence)
+    assert check_record(read)
+    assert (read.subject_kind, read.subject_id, read.metadata["now"]) == ("plan", str(plan), "approved")
 
 
 def test_a_hash_is_stored_as_bytes_and_read_as_digits(one):
