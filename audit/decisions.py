@@ -199,6 +199,7 @@ DECISIONS: Final[Mapping[str, DecisionType]] = _table(
         "Finished tasks committed to git as {commit}: {count}",
         "commit",
         "count",
+        "traces",
         icon="git",
     ),
     _d("task.committed", "The task was committed to git as {commit}", "commit", "path", icon="git"),

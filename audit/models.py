@@ -16,7 +16,7 @@ from audit.db import NextVal
 
 # The types that every attempt and every plan writes are most of the table: who asks for one of them finds it on the way
 # back through time without an index, and every other type is rare enough for one.
-_COMMON: Final = ("attempt.started", "attempt.completed", "plan.stage_changed", "tasks.committed")
+_COMMON: Final = ("attempt.started", "attempt.completed", "plan.stage_changed")
 # The kinds of subject that most records are about. Each belongs to one trace, through which its records are found.
 BY_TRACE: Final = ("attempt", "plan", "step")
 

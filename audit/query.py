@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
-from django.db.models import Q, QuerySet
+from django.db.models import Max, Min, Q, QuerySet
 
 from audit import git_trail, links
 from audit.canonical import canonical
@@ -25,7 +25,8 @@ PAGE: Final = 50
 STORY: Final = 300
 MOST: Final = 500
 LONGEST: Final = 200  # characters of one filter's value
-_BATCHES: Final = 3
+_LATER: Final = 100  # commits after the last record of a trace that may still hold tasks of it
+_TRIED: Final = 3
 FIELDS: Final = ("trace_id", "type", "actor", "subject", "service", "since", "until", "q")
 
 # Families of types as people look for them; `type` takes one of these words, a type, or the part before its dot.
@@ -225,17 +226,28 @@ def task_story(task_id: UUID) -> TaskStory:
     row = links.task_row(task_id)
     subjects = {("task", str(task_id)), ("step", str(task_id)), *(row.subjects if row else ())}
     records = records_about(subjects)
-    commits = [record for record in records if record.type == "task.committed"]
-    if row and row.trace_id and records:
-        # Its end is in the first batch of its plan that was committed afterwards, or in the one after a batch that was under way.
-        batches = DecisionRecord.objects.filter(trace_id=row.trace_id, type="tasks.committed")
-        commits += batches.filter(sequence__gt=records[-1].sequence).order_by("sequence")[:_BATCHES]
+    # Its end is in the first commit for its plan afterwards, or in the one after a commit that was under way.
+    hints = commits_of(row.trace_id, after=records[-1].sequence)[:_TRIED] if row and row.trace_id and records else []
     try:
-        found = git_trail.find_task(task_id, hints=[str(record.metadata.get("commit", "")) for record in commits])
+        return TaskStory(task_id, row, records, git_trail.find_task(task_id, hints=hints))
     except GitTrailError as error:
         return TaskStory(task_id, row, records, None, str(error))
-    held = [one for one in commits if found and one.metadata.get("commit") == found.commit and one not in records]
-    return TaskStory(task_id, row, records + held, found)
+
+
+def commits_of(trace_id: UUID, *, after: int = 0) -> list[str]:
+    """The commits that brought tasks of a trace into git, oldest first; those made after a record with that number.
+
+    Commits follow within seconds, so no later ones are looked at than the first few after the trace's last record.
+    """
+    ends = DecisionRecord.objects.filter(trace_id=trace_id).aggregate(first=Min("sequence"), last=Max("sequence"))
+    if ends["first"] is None:
+        return []
+    made = DecisionRecord.objects.filter(type="tasks.committed").order_by("sequence")
+    later = list(made.filter(sequence__gt=ends["last"]).values_list("sequence", flat=True)[:_LATER])
+    until = later[-1] if later else ends["last"]
+    named = made.filter(sequence__gte=max(ends["first"], after), sequence__lte=until)
+    found = named.filter(canonical__contains=f'"{trace_id}"')[:STORY]  # it is one of several, or the record's own
+    return list(dict.fromkeys(str(record.metadata.get("commit", "")) for record in found))
 
 
 def records_about(subjects: Iterable[tuple[str, str]], *, limit: int = STORY) -> list[DecisionRecord]:

@@ -19,7 +19,6 @@ from audit.authority import Action, Answer, may
 from audit.context import Actor
 from audit.decisions import DECISIONS
 from audit.errors import BadFilter
-from audit.links import page
 from audit.tales import Tale, tell
 
 GONE: Final = "There is no such thing, or it is not for you."
@@ -91,7 +90,7 @@ def trace(request: HttpRequest, trace_id: UUID) -> HttpResponse:
         "people": _people(tales),
         "agents": sorted({tale.record.actor for tale in tales if tale.record.actor_kind == "agent"}),
         "services": sorted({tale.record.service for tale in tales if tale.record.service}),
-        "commits": _commits(tales),
+        "commits": query.commits_of(trace_id),
         "may_search": bool(may(Actor.person(request.user), Action.SEE_AUDIT)),
     }
     return render(request, "audit/trace.html", context)
@@ -179,19 +178,6 @@ def _people(tales: list[Tale]) -> list[tuple[str, int, str]]:
             count[who] += 1
             verbs.setdefault(who, {})[tale.record.type.split(".")[1].replace("_", " ")] = None
     return [(who, number, ", ".join(verbs[who])) for who, number in count.most_common()]
-
-
-def _commits(tales: list[Tale]) -> list[tuple[str, str]]:
-    """The audit commits this trace led to, each with the address of its task."""
-    found: dict[str, str] = {}
-    for tale in tales:
-        facts = tale.record.metadata
-        if tale.record.type == "tasks.committed":
-            first = facts.get("first") or facts["tasks"][0]  # which all records had once
-            found.setdefault(str(facts.get("commit", "")), page("audit:task", first))
-        elif tale.record.type == "task.committed":
-            found.setdefault(str(facts.get("commit", "")), tale.subject.url if tale.subject else "")
-    return list(found.items())
 
 
 def _pretty(value: Any) -> str:

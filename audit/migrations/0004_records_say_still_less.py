@@ -79,7 +79,7 @@ class Migration(migrations.Migration):
             model_name="decisionrecord",
             index=models.Index(
                 condition=models.Q(
-                    ("type__in", ("attempt.started", "attempt.completed", "plan.stage_changed", "tasks.committed")),
+                    ("type__in", ("attempt.started", "attempt.completed", "plan.stage_changed")),
                     _negated=True,
                 ),
                 fields=["type", "sequence"],

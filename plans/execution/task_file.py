@@ -24,7 +24,7 @@ _SHOWN_AT_ONCE: Final = 50  # so many files are brought into the work tree also 
 
 # Written out, because every step comes through here and to make objects of its rows takes longer than everything else.
 _TASKS: Final = """
-SELECT step.id, step.plan_id, step.revision_id, plan.trace_id, plan.service, revision.number, revision.digest,
+SELECT step.id, step.plan_id, step.revision_id, plan.trace_id, revision.number, revision.digest,
     step.status, step.key, step.name, step.index, step.kind, step.service, step.tool, step.playbook::text, step.fallback::text, step.item::text,
     agent.name, (choice.body -> 'score')::text, choice.body ->> 'reason', coalesce(last.sent_at, last.started_at),
     last.status, last.tries, last.by_fallback, last.summary, last.error, last.failure_mode, last.output::text, last.line_count, last.lines_sha256,
@@ -46,7 +46,6 @@ class _Task(NamedTuple):
     plan_id: UUID
     revision_id: UUID
     trace_id: UUID
-    plan_service: str
     revision: int
     digest: str
     status: str
@@ -90,26 +89,13 @@ def commit_finished_tasks(_payload: Mapping[str, Any]) -> dict[str, Any]:
         more = len(ended) == _BATCH
         tasks = _read(list(dict.fromkeys(ended.values())))
         commit = git_trail.commit_tasks(task_files(tasks)) if tasks else ""
-        by_plan: dict[UUID, list[_Task]] = {}
-        for task in tasks:
-            by_plan.setdefault(task.plan_id, []).append(task)
-        records = [
-            trail.prepare(
-                "tasks.committed",
-                subject=("plan", plan_id),
-                trace_id=of_plan[0].trace_id,
-                service=of_plan[0].plan_service,
-                facts={
-                    "commit": commit,
-                    "count": len(of_plan),
-                    "first": of_plan[0].step_id,
-                },  # the others are in the commit
-            )
-            for plan_id, of_plan in by_plan.items()
-        ]
         with transaction.atomic():
             UnwrittenTask.objects.filter(pk__in=list(ended)).delete()
-            trail.record_all(records)
+            if tasks:  # which they are, the commit says
+                traces = list(dict.fromkeys(task.trace_id for task in tasks))
+                trail.record(
+                    "tasks.committed", subject=("commit", commit), commit=commit, count=len(tasks), traces=traces
+                )
         written += len(tasks)
     if written and (written <= _SHOWN_AT_ONCE or not Attempt.objects.filter(status__in=LIVE_ATTEMPTS).exists()):
         git_trail.show()

@@ -334,7 +334,7 @@ def test_what_the_engine_writes_about_a_task_is_taken_and_recorded(repository, s
 
 @pytest.mark.e2e_04
 def test_the_story_of_a_task_names_the_commit_that_brought_it_and_no_other(repository, story):
-    from audit.query import task_story
+    from audit import query
     from plans.execution.task_file import commit_finished_tasks
     from plans.models import Attempt, Step, UnwrittenTask
 
@@ -344,14 +344,15 @@ def test_the_story_of_a_task_names_the_commit_that_brought_it_and_no_other(repos
     )  # fmt: skip
     later = Attempt.objects.create(step=step, plan=story.plan, number=1, status="completed", agent=story.agent, **when)
     Attempt.objects.filter(pk=story.attempt.pk).update(**when)
-    for attempt in (later, story.attempt):  # the plan's first batch does not hold the task
+    assert query.commits_of(story.plan.trace_id) == []
+    for attempt in (later, story.attempt):  # the plan's first commit does not hold the task
         UnwrittenTask.objects.create(attempt=attempt)
         assert commit_finished_tasks({}) == {"tasks": 1}
-    told = task_story(story.step.pk)
+    told = query.task_story(story.step.pk)
     assert told.commit is not None
-    (batch,) = [record for record in told.records if record.type == "tasks.committed"]
-    assert (batch.metadata["commit"], batch.metadata["first"]) == (told.commit.commit, str(story.step.pk))
-    assert commits_of(repository) == 2
+    both = query.commits_of(story.plan.trace_id)
+    assert (len(both), commits_of(repository), told.commit.commit) == (2, 2, both[1])
+    assert query.commits_of(uuid7()) == []
 
 
 def test_the_work_tree_follows_when_nothing_runs(repository, story, monkeypatch):
