@@ -16,7 +16,7 @@ from plans import api_schemas as schemas
 from plans import live, services
 from plans.api_tell import tell_plan, tell_plans, tell_request, tell_state
 from plans.enums import Stage
-from plans.models import Approval, Attempt, Plan, Request
+from plans.models import Approval, Attempt, Plan, Request, Revision
 from plans.permissions import visible_plans, visible_requests
 from plans.selectors.partial_result import partial_result, tell_partial_result
 from plans.selectors.policy import active_policy
@@ -283,7 +283,8 @@ def _awaiting(actor: Actor) -> Any:
         return waiting.none().values("pk")
     policy = active_policy()
     if policy is None or policy.four_eyes:
-        waiting = waiting.exclude(requester=actor.user)
+        mine = Revision.objects.filter(plan=OuterRef("pk"), number=OuterRef("revision_number"), author=actor.user)
+        waiting = waiting.exclude(requester=actor.user).exclude(Exists(mine))
     answered = Approval.objects.filter(
         plan=OuterRef("pk"), approver=actor.user, revision__number=OuterRef("revision_number")
     )
