@@ -114,6 +114,8 @@ def _details(step: dict[str, Any]) -> list[str]:
         lines.append(
             f"   {plain(name)} = {plain(json.dumps(value, ensure_ascii=False))}" + (f"  ({told})" if told else "")
         )
+    if step["carried_from"]:
+        lines.append(f"   {stage(step['status'])} in revision {step['carried_from']}: it is not repeated")
     lines += _course(step)
     for label in ("waiting_for", "summary", "error"):
         if step[label]:

@@ -1,0 +1,109 @@
+"""The revisions of a plan, and what differs between two of them. Only the steps whose leaves differ are read whole."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from plans.differences import ROLLBACK, Difference, StepChange, compare
+from plans.enums import StepKind
+from plans.models import Dependency, Plan, Revision, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one revision is beside another."""
+
+    was: Revision
+    now: Revision
+    difference: Difference
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Both digests."""
+        return self.was.digest, self.now.digest
+
+    @property
+    def done(self) -> list[str]:
+        """The steps of the later one that are not repeated."""
+        return done_in(self.now)
+
+    @property
+    def sentence(self) -> str:
+        """How much differs, as words for a heading: “changes 2 steps, adds 1”."""
+        found = self.difference
+        counted = [(len(found.keys(kind)), verb) for kind, verb in _VERBS]  # type: ignore[arg-type]
+        first = next((number for number, _ in counted if number), 0)
+        said = [f"{verb} {number}" for number, verb in counted if number]
+        if said:
+            said[0] += " step" if first == 1 else " steps"
+        if found.plan:
+            said.append("changes the plan as a whole" if not said else "what holds for the plan as a whole")
+        return ", ".join(said[:-1]) + (" and " if len(said) > 1 else "") + said[-1] if said else "changes nothing"
+
+
+_VERBS = (("changed", "changes"), ("added", "adds"), ("removed", "leaves out"))
+
+
+def done_in(revision: Revision) -> list[str]:
+    """The steps of a revision that earlier ones have done."""
+    return list(revision.header.get("carried", []))
+
+
+def changes_between(was: Revision, now: Revision) -> Changes:
+    """What differs between two revisions of a plan."""
+    leaves = [_leaves(revision) for revision in (was, now)]
+    differ = {key for key in {*leaves[0], *leaves[1]} if leaves[0].get(key) != leaves[1].get(key)}
+    found = compare(_contents(was, differ), _contents(now, differ), (was.header, now.header))
+    touched = {step.key for step in found.steps}
+    same = tuple(key for key in leaves[1] if not key.endswith(ROLLBACK) and key not in touched)
+    return Changes(was, now, replace(found, same=same))
+
+
+def changes_of(plan: Plan, revision: Revision) -> Changes | None:
+    """What a revision changed; None for the first."""
+    before = Revision.objects.filter(plan=plan, number=revision.number - 1).select_related("author").first()
+    return changes_between(before, revision) if before else None
+
+
+def tell_revision(revision: Revision, changes: Changes | None) -> dict[str, Any]:
+    """A revision as the API tells it, with its author loaded."""
+    found = changes.difference if changes else Difference()
+    return {
+        "number": revision.number,
+        "digest": revision.digest,
+        "because": revision.because,
+        "author": revision.author.get_username() if revision.author else None,
+        "created_at": revision.created_at,
+        "carried": done_in(revision),
+        "plan_changes": [one.to_json() for one in found.plan],
+        "changes": [_tell(step) for step in found.steps],
+        "unchanged": list(found.same),
+    }
+
+
+def _tell(step: StepChange) -> dict[str, Any]:
+    return {"key": step.key, "change": step.change, "fields": [one.to_json() for one in step.fields]}
+
+
+def _leaves(revision: Revision) -> dict[str, str]:
+    rows = Step.objects.filter(revision=revision).exclude(kind=StepKind.ITEM).order_by("index")
+    return dict(rows.values_list("key", "leaf"))
+
+
+def _contents(revision: Revision, keys: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """What the digest covers of these leaves of a revision, in order."""
+    if not keys:
+        return {}
+    before: dict[str, list[str]] = {}
+    edges = Dependency.objects.filter(revision=revision, downstream__key__in=keys)
+    for upstream, downstream in edges.values_list("upstream__key", "downstream__key"):
+        before.setdefault(downstream, []).append(upstream)
+    rows: Sequence[Step] = list(
+        Step.objects.filter(revision=revision, key__in=keys)
+        .exclude(kind=StepKind.ITEM)
+        .select_related("parent")
+        .order_by("index")
+    )
+    return {row.key: row.approved_content(before.get(row.key, ())) for row in rows}
