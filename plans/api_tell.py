@@ -27,6 +27,7 @@ from plans.models import (
 )
 from plans.retry import RetryPolicy
 from plans.selectors.policy import active_policy
+from plans.selectors.steps import done_before
 
 
 def tell_request(request: Request, *, with_messages: bool = False) -> dict[str, Any]:
@@ -117,12 +118,8 @@ def tell_steps(steps: Sequence[Step], revisions: Sequence[UUID]) -> dict[UUID, d
         .order_by("step", "number")
     ):
         attempts[attempt.step_id].append(attempt)
-    carried = [step.carried_from_id for step in steps if step.carried_from_id]
-    done_in = dict(Step.objects.filter(pk__in=carried).values_list("pk", "revision__number")) if carried else {}
-    return {
-        step.pk: _tell_step(step, upstream[step.pk], attempts[step.pk], done_in.get(step.carried_from_id or step.pk))
-        for step in steps
-    }
+    done_in = done_before(steps)
+    return {step.pk: _tell_step(step, upstream[step.pk], attempts[step.pk], done_in.get(step.pk)) for step in steps}
 
 
 def tell_state(entry: StateEntry) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from plans.dag import layers
 from plans.digest import leaf
 from plans.enums import OnFailure, StepKind, StepStatus
 from plans.models import Step
-from plans.planning.drafts import Kept, PlanDraft
+from plans.planning.drafts import Kept
 from plans.retry import RetryPolicy
 
 Json = dict[str, Any]
@@ -52,13 +52,15 @@ def kept_of(rows: Iterable[Step]) -> dict[str, Kept]:
     }
 
 
-def carried_by(draft: PlanDraft, contents: Mapping[str, Json], done: Mapping[str, Step]) -> dict[str, Step]:
-    """Which steps of a draft stay done, and by which row: those that are what they were, after nothing that runs anew.
+def carried_by(
+    upstream: Mapping[str, Sequence[str]], contents: Mapping[str, Json], done: Mapping[str, Step]
+) -> dict[str, Step]:
+    """Which steps of a revision stay done, and by which row: those that are what they were, after nothing that runs anew.
 
-    `contents` is what the digest covers of the draft's steps, `done` the finished rows of the revision that ran last.
+    `upstream` are the keys that each step depends on, `contents` what the digest covers of each, and `done` the finished rows of the
+    revision that ran last.
     """
     carried: dict[str, Step] = {}
-    upstream = {step.key: step.depends_on for step in draft.steps}
     for key in (key for layer in layers(upstream) for key in layer):
         row = done.get(key)
         if row and leaf(contents[key]) == row.leaf and all(before in carried for before in upstream[key]):

@@ -154,6 +154,7 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
             paths=undoing.paths,
             in_words=ended and plan.request_id is not None,
             rights=rights,
+            revisable=plan.stage == Stage.FAILED and not plan.rollback_reason and not plan.cancel_reason,
         ),
     )
 

@@ -13,6 +13,7 @@ from plans.models import Approval, ApprovalPolicy, Plan, Request, Revision, Step
 from plans.selectors.budget import BudgetView, budget_view
 from plans.selectors.partial_result import PartialResult, partial_result
 from plans.selectors.policy import active_policy, approvers
+from plans.selectors.revisions import Changes, changes_of, done_in
 from plans.selectors.steps import STEPS_SHOWN, StepView, graph_of, undoing, views_of
 from plans.selectors.waits import behind
 from plans.words import Coverage, cover, spans_of
@@ -67,6 +68,13 @@ class PlanPage:
     may_see_trace: bool
     partial: PartialResult | None = None
     behind: Plan | None = None
+    changes: Changes | None = None  # what the current revision changed of the one before
+    may_revise: bool = False
+
+    @property
+    def done(self) -> list[str]:
+        """The steps that earlier revisions have done."""
+        return done_in(self.revision)
 
     @property
     def pending(self) -> bool:
@@ -130,6 +138,10 @@ def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanP
         may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),
         partial=partial_result(plan, actor) if plan.stage in (Stage.FAILED, Stage.CANCELLED) else None,
         behind=seen_behind(plan, actor),
+        changes=changes_of(plan, revision),
+        may_revise=plan.stage == Stage.PENDING_APPROVAL
+        and bool(may(actor, Action.OPERATE_PLAN, plan))
+        and bool(may(actor, Action.ASK)),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from plans.differences import ROLLBACK, Difference, StepChange, compare
+from plans.differences import ROLLBACK, Difference, Kind, StepChange, compare
 from plans.enums import StepKind
 from plans.models import Dependency, Plan, Revision, Step
 
@@ -33,7 +33,7 @@ class Changes:
     def sentence(self) -> str:
         """How much differs, as words for a heading: “changes 2 steps, adds 1”."""
         found = self.difference
-        counted = [(len(found.keys(kind)), verb) for kind, verb in _VERBS]  # type: ignore[arg-type]
+        counted = [(len(found.keys(kind)), verb) for kind, verb in _VERBS]
         first = next((number for number, _ in counted if number), 0)
         said = [f"{verb} {number}" for number, verb in counted if number]
         if said:
@@ -43,7 +43,21 @@ class Changes:
         return ", ".join(said[:-1]) + (" and " if len(said) > 1 else "") + said[-1] if said else "changes nothing"
 
 
-_VERBS = (("changed", "changes"), ("added", "adds"), ("removed", "leaves out"))
+_VERBS = ((Kind.CHANGED, "changes"), (Kind.ADDED, "adds"), (Kind.REMOVED, "leaves out"))
+MOST_LISTED = 50  # revisions on a page
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionsPage:
+    """Two revisions of a plan side by side, and the list to choose others from, newest first."""
+
+    revisions: list[Revision]
+    changes: Changes
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers to choose from."""
+        return [revision.number for revision in self.revisions]
 
 
 def done_in(revision: Revision) -> list[str]:
@@ -59,6 +73,17 @@ def changes_between(was: Revision, now: Revision) -> Changes:
     touched = {step.key for step in found.steps}
     same = tuple(key for key in leaves[1] if not key.endswith(ROLLBACK) and key not in touched)
     return Changes(was, now, replace(found, same=same))
+
+
+def revisions_page(plan: Plan, first: int | None, second: int | None) -> RevisionsPage | None:
+    """The two revisions, by default the current one beside the one before; None if one of them is not there."""
+    now = second or plan.revision_number
+    was = first or max(now - 1, 1)
+    found = {row.number: row for row in plan.revisions.filter(number__in=[was, now]).select_related("author")}
+    if was not in found or now not in found:
+        return None
+    listed = plan.revisions.select_related("author").order_by("-number")[:MOST_LISTED]
+    return RevisionsPage(list(listed), changes_between(found[was], found[now]))
 
 
 def changes_of(plan: Plan, revision: Revision) -> Changes | None:

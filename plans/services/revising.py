@@ -120,6 +120,12 @@ def revision_before(plan: Plan) -> Before:
     return Before(revision, found, upstream_of(revision, {row.pk: row.key for row in found}))
 
 
+def still_done(plan: Plan, before: Before) -> dict[str, Step]:
+    """The steps of a plan that a revision does not repeat as long as they stay what they are, and the rows that did them."""
+    upstream = {row.key: before.upstream.get(row.key, []) for row in before.rows if row.kind == StepKind.STEP}
+    return carried_by(upstream, before.contents, _finished(_ran_last(plan)))
+
+
 def why_not_revised(plan: Plan) -> str:
     """Why a plan can not be changed now; empty if it can."""
     if plan.rollback_reason:
@@ -155,8 +161,7 @@ def _revise(actor: Actor, plan: Plan, before: Before, draft: PlanDraft, reason: 
             + (" To run it again as it is, retry it." if plan.stage == Stage.FAILED else ""),
         )
     ran = _ran_last(plan)
-    done = {row.key: row for row in ran if row.status in FINISHED}
-    carried = carried_by(draft, contents, done)
+    carried = carried_by({step.key: step.depends_on for step in draft.steps}, contents, _finished(ran))
     if len(carried) == len(draft.steps):
         raise Refused(
             "nothing_left", "Every step of it is done already, so nothing would run. Undo it, or ask for more."
@@ -205,6 +210,10 @@ def _ran_last(plan: Plan) -> list[Step]:
     ran = Attempt.objects.filter(plan=plan, started_at__isnull=False).order_by("-step__revision__number")
     revision = ran.values_list("step__revision", flat=True).first()
     return list(Step.objects.filter(revision=revision, kind=StepKind.STEP).order_by("index")) if revision else []
+
+
+def _finished(rows: Sequence[Step]) -> dict[str, Step]:
+    return {row.key: row for row in rows if row.status in FINISHED}
 
 
 def _facts(actor: Actor, number: int, ran: Sequence[Step], draft: PlanDraft, carried: Mapping[str, Step]) -> list[Json]:
