@@ -262,8 +262,23 @@ def _entry(name: str, label: str, value: Any, path: tuple[str, ...], hint: str =
     if isinstance(value, int | float):
         shown = json.dumps(value)
         return Entry(name, label, "number", shown, shown, path, value, hint=hint)
-    shown = json.dumps(value, ensure_ascii=False, indent=2 if value else None)
+    shown = _spread(value)
     return Entry(name, label, "json", shown, shown, path, value, hint="JSON")
+
+
+def _spread(value: Any) -> str:
+    """A list or an object as JSON: on one line if that is short, else a line for each part, or as many as its parts need."""
+    short = json.dumps(value, ensure_ascii=False)
+    if len(short) <= _ONE_LINE or not isinstance(value, list | dict):
+        return short
+    inner = value if isinstance(value, list) else value.values()
+    parts = [json.dumps(one, ensure_ascii=False) for one in inner]
+    if any(len(part) > _ONE_LINE + 30 for part in parts):
+        return json.dumps(value, ensure_ascii=False, indent=2)
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(f"  {part}" for part in parts) + "\n]"
+    named = (f"  {json.dumps(name, ensure_ascii=False)}: {part}" for name, part in zip(value, parts, strict=True))
+    return "{\n" + ",\n".join(named) + "\n}"
 
 
 def _absent(name: str, label: str, path: tuple[str, ...], type_: str) -> Entry:

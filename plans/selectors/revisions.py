@@ -9,6 +9,7 @@ from typing import Any
 from plans.differences import ROLLBACK, Difference, Kind, StepChange, compare
 from plans.enums import StepKind
 from plans.models import Dependency, Plan, Revision, Step
+from plans.recovery import named
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,22 @@ class Changes:
     @property
     def sentence(self) -> str:
         """How much differs, as words for a heading: “changes 2 steps, adds 1”."""
-        found = self.difference
-        counted = [(len(found.keys(kind)), verb) for kind, verb in _VERBS]
-        first = next((number for number, _ in counted if number), 0)
-        said = [f"{verb} {number}" for number, verb in counted if number]
-        if said:
-            said[0] += " step" if first == 1 else " steps"
-        if found.plan:
-            said.append("changes the plan as a whole" if not said else "what holds for the plan as a whole")
-        return ", ".join(said[:-1]) + (" and " if len(said) > 1 else "") + said[-1] if said else "changes nothing"
+        said: list[str] = []
+        for kind, verb in _VERBS:
+            number = len(self.difference.keys(kind))
+            words = f"{number} step{'' if number == 1 else 's'}" if not said else str(number)
+            if kind is Kind.CHANGED and self.difference.plan:
+                words = f"{words} and the plan as a whole" if number else "the plan as a whole"
+            elif not number:
+                continue
+            if number or self.difference.plan:
+                said.append(f"{verb} {words}")
+        return ", ".join(said) or "changes nothing"
+
+    @property
+    def done_named(self) -> str:
+        """Those steps, for a sentence."""
+        return named(self.done, 5)
 
 
 _VERBS = ((Kind.CHANGED, "changes"), (Kind.ADDED, "adds"), (Kind.REMOVED, "leaves out"))

@@ -16,6 +16,7 @@ from plans.enums import StepKind
 from plans.errors import DigestMismatch, InvalidPlan, NotFound, PlansError
 from plans.forms import RevisionFilter, RevisionForm, whole_number
 from plans.models import Plan
+from plans.recovery import named
 from plans.revise_form import SHOWN, ReviseForm, revise_form
 from plans.selectors.revisions import revisions_page
 from plans.selectors.steps import done_before
@@ -94,6 +95,7 @@ def _form(request: HttpRequest, plan: Plan, before: Before) -> tuple[ReviseForm,
     after = first + len(shown)
     return form, {
         "done": sorted(done, key=lambda key: rows[key].index),
+        "done_named": named(sorted(done, key=lambda key: rows[key].index), 4),
         "done_hidden": len(program) > SHOWN and bool(done),
         "total": len(program),
         "first": first,

@@ -133,7 +133,7 @@ def test_a_step_that_is_left_out_leaves_the_order_of_the_others(browse, requeste
     assert set(made) == {"a", "c"}
     assert [edge.upstream.key for edge in made["c"].upstream_edges.all()] == ["a"]
     page = browse(requester).get(url("plan", plan)).text
-    assert "left out" in page and "changes 1 step and leaves out 1" in page
+    assert "left out" in page and "changes 1 step, leaves out 1" in page
 
 
 def test_goal_limit_and_budget_are_changed_beside_the_steps(browse, requester):
