@@ -168,6 +168,11 @@ class ReviseForm:
                 place = ".".join(map(str, ([key] if key else []) + loc))
                 self.errors.append(f"{place}: {said}" if place else said)
 
+    def wrong(self) -> list[str]:
+        """Where something typed does not fit."""
+        found = [f"{step.key}, {one.label}" for step in self.steps for one in step.entries if one.errors]
+        return found + [one.label for one in self.whole if one.errors]
+
     def typed(self) -> list[tuple[str, str]]:
         """What differs from the plan as it is now: where, and what was typed."""
         found = [

@@ -58,9 +58,7 @@ def revise(request: HttpRequest, number: int) -> HttpResponse:
                 )
                 return redirect("plans:plan", number)
         else:
-            status = 400
-            if "digest" in typed.errors:
-                refusal = {"sentence": " ".join(map(str, typed.errors["digest"])), "code": "bad_input", "status": 400}
+            status, refusal = 400, _not_sent(typed, form)
     context |= {"plan": plan, "form": form, "typed_form": typed, "refusal": refusal, "revision": before.revision}
     return page(request, "plans/revise.html", "plans", context, status=status)
 
@@ -104,6 +102,14 @@ def _form(request: HttpRequest, plan: Plan, before: Before) -> tuple[ReviseForm,
         "next_from": after if after <= len(left) else None,
         "number": before.revision.number + 1,
     }
+
+
+def _not_sent(typed: RevisionForm, form: ReviseForm) -> dict[str, Any]:
+    """What of the form does not fit, before anything was asked of a service."""
+    said = " ".join(str(error) for errors in typed.errors.values() for error in errors)
+    wrong = form.wrong()
+    marked = f"Marked below: {named(wrong, 5)}." if wrong else ""
+    return {"sentence": f"Nothing was changed. {said} {marked}".strip(), "code": "bad_input", "status": 400}
 
 
 def _refusal(error: PlansError | NotAllowed) -> dict[str, Any]:
