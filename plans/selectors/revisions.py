@@ -96,6 +96,8 @@ def revisions_page(plan: Plan, first: int | None, second: int | None) -> Revisio
 
 def changes_of(plan: Plan, revision: Revision) -> Changes | None:
     """What a revision changed; None for the first."""
+    if revision.number == 1:
+        return None
     before = Revision.objects.filter(plan=plan, number=revision.number - 1).select_related("author").first()
     return changes_between(before, revision) if before else None
 

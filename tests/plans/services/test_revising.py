@@ -8,7 +8,7 @@ from audit.errors import NotAllowed
 from audit.models import DecisionRecord
 from plans import services
 from plans.errors import DigestMismatch, IllegalTransition, InvalidPlan, NotFound, Refused, SelfApproval
-from plans.models import Attempt, Plan, Revision, Step
+from plans.models import Attempt, Plan, Revision, Step, TargetLock
 from tests import factories
 from tests.engine import Engine, stage, together
 from tests.factories import step
@@ -156,6 +156,24 @@ def test_a_skipped_step_stays_skipped_and_what_came_after_it_stays_done(failed, 
     factories.approve(plan, approver)
     engine.run()
     assert stage(plan) == "completed" and started(plan) == ["a", "c", "fail", "fail"]
+
+
+def test_what_is_done_on_a_host_is_not_started_again_and_the_host_is_taken_anew(failed, revise, approver, engine):
+    nap = step("nap", "diagnostic.sleep", input={"seconds": 0, "target": "atlas"})
+    plan = failed(nap, broken(depends_on=["nap"]))
+    revise(plan, nap, step("again", "diagnostic.sleep", input={"seconds": 0, "target": "atlas"}, depends_on=["nap"]))
+    plan = factories.approve(plan, approver)
+    assert plan.targets == ["host:atlas"] and TargetLock.objects.filter(plan=plan).exists()
+    engine.run()
+    assert stage(plan) == "completed" and started(plan) == ["nap", "fail", "again"]
+    assert not TargetLock.objects.filter(plan=plan).exists()
+
+
+def test_a_plan_of_which_nothing_is_wanted_any_more_is_completed_without_a_start(failed, revise, approver):
+    plan = failed(step("a"), broken(depends_on=["a"]))
+    revise(plan, step("a"), step("fail", when="steps.a.status != 'completed'", depends_on=["a"]))
+    assert factories.approve(plan, approver).stage == "completed"
+    assert states(plan) == {"a": "completed", "fail": "skipped"}
 
 
 def test_the_output_of_a_list_stays_as_a_whole(failed, revise, approver, engine):
@@ -368,6 +386,17 @@ def test_what_is_said_to_be_done_can_not_be_forged(failed, revise, approver, eng
     with pytest.raises(DigestMismatch, match=r"not what was approved"):
         factories.approve(plan, approver)
     assert stage(plan) == "pending_approval"
+
+
+def test_what_is_changed_between_approval_and_start_stops_the_plan(failed, revise, approver, engine):
+    plan = failed(step("a"), broken(depends_on=["a"]))
+    revise(plan, step("a"), step("fail", depends_on=["a"]))
+    factories.approve(plan, approver)
+    Step.objects.filter(pk=rows(plan, 2)["a"].pk).update(output={"value": "forged"})
+    engine.run()
+    now = Plan.objects.get(pk=plan.pk)
+    assert now.stage == "pending_approval" and "or what they left, is not what was approved" in now.stage_reason
+    assert started(plan) == ["a", "fail"]
 
 
 @pytest.mark.django_db(transaction=True)
