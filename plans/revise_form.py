@@ -38,6 +38,7 @@ class Entry:
     path: tuple[str, ...]  # in the step, or in the plan
     old: Any = None
     absent: bool = False  # the step does not say it yet
+    needed: bool = False
     schema: str = ""  # of one that is absent: the type it wants
     choices: tuple[tuple[str, str], ...] = ()
     hint: str = ""
@@ -50,9 +51,13 @@ class Entry:
         if self.kind in ("text", "lines") and not self.absent:
             return self.value
         text = self.value.strip()
+        if not text and self.needed:
+            raise ValueError("This can not be empty.")
         if not text:
             return _ABSENT
         if self.kind == "choice":
+            if text not in dict(self.choices):
+                raise ValueError("This is none of the choices.")
             return text == "true" if isinstance(self.old, bool) else text
         if text.startswith("{{") and text.endswith("}}"):
             return text  # a reference stands for a value of any type
@@ -113,8 +118,8 @@ class ReviseForm:
     def fill(self, posted: Mapping[str, str]) -> None:
         """Take what was typed."""
         for entry in self._entries():
-            if entry.name in posted:
-                entry.value = posted[entry.name][:_LONGEST].replace("\r\n", "\n")
+            if entry.name in posted and (typed := _lines(posted[entry.name])) != entry.was:
+                entry.value = typed[:_LONGEST]
         for step in self.steps:
             step.left_out = f"{step.key}.leave_out" in posted
 
@@ -252,8 +257,9 @@ def _failure(step: Json) -> Entry:
 def _limit(name: str, label: str, value: Any, path: tuple[str, ...]) -> Entry:
     """A number, or nothing for none."""
     shown = "" if value is None else json.dumps(value)
-    hint = "" if path == ("timeout_seconds",) else "empty: no limit"
-    return Entry(name, label, "number", shown, shown, path, value, absent=value is None, hint=hint)
+    needed = path == ("timeout_seconds",)
+    hint = "" if needed else "empty: no limit"
+    return Entry(name, label, "number", shown, shown, path, value, absent=value is None, needed=needed, hint=hint)
 
 
 def _entry(name: str, label: str, value: Any, path: tuple[str, ...], hint: str = "") -> Entry:
@@ -261,14 +267,19 @@ def _entry(name: str, label: str, value: Any, path: tuple[str, ...], hint: str =
         shown = "true" if value else "false"
         return Entry(name, label, "choice", shown, shown, path, value, choices=(("true", "true"), ("false", "false")))
     if isinstance(value, str):
-        long = len(value) > _ONE_LINE or "\n" in value
-        shown = value.replace("\r\n", "\n")
+        shown = _lines(value)
+        long = len(value) > _ONE_LINE or "\n" in shown
         return Entry(name, label, "lines" if long else "text", shown, shown, path, value, hint=hint)
     if isinstance(value, int | float):
         shown = json.dumps(value)
         return Entry(name, label, "number", shown, shown, path, value, hint=hint)
     shown = _spread(value)
     return Entry(name, label, "json", shown, shown, path, value, hint="JSON")
+
+
+def _lines(text: str) -> str:
+    """A text with one kind of line ends: a browser sends its own."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _spread(value: Any) -> str:

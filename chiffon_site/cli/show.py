@@ -60,7 +60,12 @@ def describe(plan: dict[str, Any]) -> str:
     lines += [""] if plan["approvals"] else []
     for answer in plan["approvals"]:
         comment = f": {plain(answer['comment'])}" if answer["comment"] else ""
-        lines.append(f"{answer['approver']} {answer['decision']} it, {clock(answer['at'])}{comment}")
+        what = (
+            "it"
+            if answer["revision"] == plan["revision"]
+            else f"revision {answer['revision']}, which is no longer current"
+        )
+        lines.append(f"{answer['approver']} {answer['decision']} {what}, {clock(answer['at'])}{comment}")
     return "\n".join(lines)
 
 

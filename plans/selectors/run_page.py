@@ -211,7 +211,7 @@ def run_page(
         attempts=attempts,
         window=window,
         partial=partial,
-        may_undo=plan.stage == Stage.COMPLETED and _may_undo(plan, actor),
+        may_undo=plan.stage in (Stage.COMPLETED, Stage.REJECTED) and _may_undo(plan, actor),
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from plans.enums import Stage, StepKind, StepStatus
-from plans.models import IN_ORDER, Plan, Step
+from plans.models import IN_ORDER, Attempt, Plan, Step
 from plans.recovery import named
 
-AT_REST = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED)
+AT_REST = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED, Stage.REJECTED)  # the last after an earlier revision ran
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,21 @@ class Undoing:
 
 
 def undoing_of(plan: Plan) -> Undoing:
-    """What would undo this plan; nothing while it can still go on by itself."""
-    if plan.stage not in AT_REST:
+    """What would undo this plan; nothing while it can still go on by itself, or has not run.
+
+    It is what the revision that ran last has done, also if another one was written since then.
+    """
+    ran = last_run(plan) if plan.stage in AT_REST else None
+    if ran is None:
         return Undoing()
-    rows = Step.objects.filter(plan=plan, revision__number=plan.revision_number).exclude(kind=StepKind.ITEM)
+    rows = Step.objects.filter(revision=ran).exclude(kind=StepKind.ITEM)
     return what_undoes(rows.defer("output", "origins", "proof", "preview", "span").order_by(*IN_ORDER))
+
+
+def last_run(plan: Plan) -> UUID | None:
+    """The revision that ran last: what it did is how things are, whatever was only written since then. None if none ran."""
+    ran = Attempt.objects.filter(plan=plan, started_at__isnull=False).order_by("-step__revision__number")
+    return ran.values_list("step__revision", flat=True).first()
 
 
 def what_undoes(steps: Iterable[Step]) -> Undoing:

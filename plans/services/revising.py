@@ -27,6 +27,7 @@ from plans.planning.saving import contents_of, header_of, save_revision
 from plans.planning.vocabulary import vocabulary_facts
 from plans.recovery import named
 from plans.selectors.steps import upstream_of
+from plans.selectors.undoing import last_run
 from plans.services.asking import other_plans, record_of_playbooks, valid_draft
 from plans.services.common import checked, not_undone, operable, reason_of
 
@@ -206,9 +207,8 @@ def _told(difference: Difference) -> Json:
 
 
 def _ran_last(plan: Plan) -> list[Step]:
-    """The steps of the revision that ran last: what they did is how things are, whatever was only written since then."""
-    ran = Attempt.objects.filter(plan=plan, started_at__isnull=False).order_by("-step__revision__number")
-    revision = ran.values_list("step__revision", flat=True).first()
+    """The steps of the revision that ran last."""
+    revision = last_run(plan)
     return list(Step.objects.filter(revision=revision, kind=StepKind.STEP).order_by("index")) if revision else []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,9 +24,12 @@ def told(key, **more):
 
 
 def posted(form):
-    """What a browser sends of it untouched: line ends are its own."""
+    """What a browser sends of it untouched: one line has no line ends, of several lines they are its own."""
     fields = [*form.whole, *(entry for step in form.steps for entry in step.entries)]
-    return {entry.name: entry.value.replace("\n", "\r\n") for entry in fields}
+    return {
+        entry.name: re.sub(r"\r\n|\r|\n", "\r\n" if entry.kind in ("lines", "json") else "", entry.value)
+        for entry in fields
+    }
 
 
 def read(program, **typed):
@@ -62,7 +67,7 @@ def test_a_number_or_json_that_was_emptied_is_no_longer_said(old):
 @pytest.mark.parametrize(
     ("old", "typed", "said"),
     [
-        (5, "five", "is no number"), (5, "inf", "is no finite number"), (5, "NaN", "is no finite number"),
+        (True, "maybe", "none of the choices"), (5, "five", "is no number"), (5, "inf", "is no finite number"), (5, "NaN", "is no finite number"),
         (5, "9" * 400, "is no finite number"), ([1], "[1", "This is no JSON"), ([1], "NaN", "is no value of JSON"),
         ([1], "[" * 100_000, "nested too deeply"),
     ],
@@ -72,6 +77,17 @@ def test_what_is_no_value_is_said_and_kept(old, typed, said):
     assert found is None
     (entry,) = form.steps[0].inputs
     assert said in entry.errors[0] and entry.value == typed
+
+
+def test_a_timeout_that_was_emptied_is_asked_for():
+    form, found = read([told("a")], a__timeout_seconds=" ")
+    assert found is None and form.wrong() == ["a, Timeout, in seconds"]
+
+
+def test_a_value_longer_than_any_field_stays_what_it_was():
+    values = {"x": ["y" * 1000] * 400}
+    _, (steps, _) = read([told("a", input=values)])
+    assert steps[0]["input"] == values
 
 
 def test_what_was_left_out_leaves_its_place_to_what_came_before_it():

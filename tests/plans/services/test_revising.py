@@ -9,6 +9,7 @@ from audit.models import DecisionRecord
 from plans import services
 from plans.errors import DigestMismatch, IllegalTransition, InvalidPlan, NotFound, Refused, SelfApproval
 from plans.models import Attempt, Plan, Revision, Step, TargetLock
+from plans.selectors.partial_result import partial_result
 from tests import factories
 from tests.engine import Engine, stage, together
 from tests.factories import step
@@ -196,6 +197,22 @@ def test_what_a_revision_undone_later_reads_is_what_was_left_long_ago(failed, re
     factories.approve(plan, approver)
     engine.run()
     assert stage(plan) == "completed"
+    made = services.undo_plan(actor=who, plan_id=plan.pk)
+    assert [(row.key, row.input) for row in Step.objects.filter(plan=made)] == [("undo-make", {"value": "remove make"})]
+
+
+@pytest.mark.parametrize("end", ["cancelled", "rejected"])
+def test_a_revision_that_never_ran_takes_nothing_from_what_can_be_undone(failed, revise, approver, who, end):
+    undo = {"tool": "diagnostic.echo", "input": {"value": "remove {{ steps.make.output.value }}"}}
+    plan = failed(step("make", rollback=undo), broken(depends_on=["make"]))
+    revise(plan, step("other"))
+    if end == "cancelled":
+        services.cancel_plan(actor=who, plan_id=plan.pk, reason="No")
+    else:
+        services.reject_plan(actor=Actor.person(approver), plan_id=plan.pk, reason="No")
+    assert stage(plan) == end
+    ways = partial_result(Plan.objects.get(pk=plan.pk), who).recoveries
+    assert [way.kind for way in ways] == ["undo"]
     made = services.undo_plan(actor=who, plan_id=plan.pk)
     assert [(row.key, row.input) for row in Step.objects.filter(plan=made)] == [("undo-make", {"value": "remove make"})]
 
