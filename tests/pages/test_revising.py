@@ -48,7 +48,8 @@ def fields(page):
     for name, value in re.findall(r'<textarea [^>]*name="([^"]*)"[^>]*>(.*?)</textarea>', text, re.S):
         found[html.unescape(name)] = html.unescape(value).lstrip("\n").replace("\n", "\r\n")
     for name, options in re.findall(r'<select [^>]*name="([^"]*)"[^>]*>(.*?)</select>', text, re.S):
-        found[html.unescape(name)] = html.unescape(re.search(r'value="([^"]*)" selected', options)[1])
+        (chosen,) = re.findall(r'value="([^"]*)" selected', options)
+        found[html.unescape(name)] = html.unescape(chosen)
     return found
 
 

@@ -111,6 +111,7 @@ def from_words(requester, tmp_path):
     who = Actor.person(requester)
     request = services.submit_request(actor=who, text="Deploy Uptime Kuma to the homelab")
     while request.status == RequestStatus.NEEDS_CLARIFICATION:
+        assert request.decomposition
         answer = request.decomposition["ambiguities"][0]["options"][0]["value"]
         request = services.answer_request(actor=who, request_id=request.pk, text=answer)
     return Plan.objects.get(request=Request.objects.get(pk=request.pk))
@@ -119,7 +120,7 @@ def from_words(requester, tmp_path):
 def test_a_plan_from_words_comes_back_with_all_that_only_words_can_say(from_words, requester):
     stored, again = read_again(from_words)
     assert stored == again
-    first = Step.objects.filter(plan=from_words).order_by("index").first()
+    first = Step.objects.filter(plan=from_words).earliest("index")
     told = revision_before(from_words).program
     name, value = next((name, value) for name, value in first.input.items() if isinstance(value, int))
     told[0]["input"]["variables"][name] = value + 1
@@ -146,15 +147,17 @@ def test_a_plan_from_words_comes_back_with_all_that_only_words_can_say(from_word
 def test_a_limit_goes_with_the_step_and_its_undoing_but_not_to_another_playbook(from_words):
     before = revision_before(from_words)
     row = before.rows[0]
+    assert row.playbook
     row.playbook = {**row.playbook, "limit": "atlas", "tags": ["config"]}
     kept = kept_of(before.rows)
     steps = program_of(before.rows, before.upstream)
     undo = {"tool": "ansible.playbook", "input": {"playbook": row.playbook["path"], "variables": row.input}}
     (first, *_) = valid_draft("x", [{**steps[0], "rollback": undo}, *steps[1:]], {}, None, kept=kept).steps
+    assert first.playbook and first.rollback and first.rollback.playbook
     assert (first.playbook["limit"], first.playbook["tags"]) == ("atlas", ["config"])
     assert first.rollback.playbook["limit"] == "atlas"
     (first, *_) = valid_draft("x", steps, {}, None).steps
-    assert first.playbook["limit"] == ""
+    assert first.playbook and first.playbook["limit"] == ""
 
 
 def test_a_plan_that_is_handed_back_as_it_is_makes_no_revision(from_words, requester):

@@ -14,7 +14,7 @@ from tests import factories
 from tests.engine import Engine, stage, together
 from tests.factories import step
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.e2e_03]
 BROKEN = {"times": 9, "transient": False}
 
 
