@@ -85,6 +85,7 @@ def revise_plan(
     check(actor, Action.ASK)
     reason = reason_of(reason, "Say why it is changed: whoever approves it reads this.")
     digest = checked(digest, "digest")
+    _check_possible(plan, _current(plan), digest)  # before any lock: what begins at this moment would wait for it
     try:
         with acting(actor, plan.trace_id), transaction.atomic():
             stopping.hold(plan_id)
@@ -115,7 +116,7 @@ def revise_plan(
 
 def revision_before(plan: Plan) -> Before:
     """The current revision of a plan with its steps, without their items."""
-    revision = Revision.objects.select_related("repository").get(plan=plan, number=plan.revision_number)
+    revision = _current(plan)
     rows = Step.objects.filter(revision=revision).exclude(kind=StepKind.ITEM).order_by(*IN_ORDER)
     found = list(rows.select_related("parent"))
     return Before(revision, found, upstream_of(revision, {row.pk: row.key for row in found}))
@@ -137,6 +138,10 @@ def why_not_revised(plan: Plan) -> str:
         is_now = Stage(plan.stage).label.lower()
         return f"Plan {plan.number} is {is_now}; only a plan that awaits approval or has failed is revised."
     return ""
+
+
+def _current(plan: Plan) -> Revision:
+    return Revision.objects.get(plan=plan, number=plan.revision_number)
 
 
 def _check_possible(plan: Plan, revision: Revision, digest: str) -> None:
@@ -171,7 +176,9 @@ def _revise(actor: Actor, plan: Plan, before: Before, draft: PlanDraft, reason: 
     draft = replace(draft, risk_facts=(*_facts(actor, number, ran, draft, carried), *_risks(plan, draft)))
     lifecycle.transition(plan, to=Stage.DRAFT, because=f"{actor.name} makes revision {number}.")
     revision = save_revision(draft, plan, number=number, because=reason, author=actor.user, carried=carried)
-    summary = summary_of(draft.steps) if plan.request_id else draft.summary
+    count = f"{len(draft.steps)} step{'' if len(draft.steps) == 1 else 's'}"
+    written = f"{count}, as {actor.name} wrote {'it' if len(draft.steps) == 1 else 'them'} in revision {number}."
+    summary = summary_of(draft.steps) if plan.request_id else written
     changed: Json = {
         "revision_number": number,
         "goal": draft.goal,
@@ -226,6 +233,7 @@ def _facts(actor: Actor, number: int, ran: Sequence[Step], draft: PlanDraft, car
     again = [row for row in ran if row.key not in carried and (row.status in FINISHED or row.started_at)]
     left_out = [row.key for row in again if row.key not in keys]
     repeated = [row.key for row in again if row.key in keys and row.status == StepStatus.COMPLETED]
+    unknown = [row.key for row in again if row.key in keys and row.status == StepStatus.UNKNOWN]
     lists = [row.key for row in again if row.key in keys and row.key not in repeated and row.for_each is not None]
     if left_out:
         text = f"{named(left_out)} began and {_is(left_out)} left out now"
@@ -233,6 +241,9 @@ def _facts(actor: Actor, number: int, ran: Sequence[Step], draft: PlanDraft, car
     if repeated:
         text = f"{named(repeated)} {_is(repeated)} done and {'runs' if len(repeated) == 1 else 'run'} again"
         facts.append(_fact("warn", "retry", text, "it, or a step before it, changed"))
+    if unknown:
+        text = f"Nobody knows how {named(unknown)} ended, and {'it runs' if len(unknown) == 1 else 'they run'} again"
+        facts.append(_fact("warn", "unknown", text, "look first at what was left"))
     if lists:
         text = f"{named(lists)} {'works' if len(lists) == 1 else 'work'} through the whole list again"
         facts.append(_fact("warn", "retry", text, "also the items that are done"))

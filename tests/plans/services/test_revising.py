@@ -2,16 +2,18 @@
 
 import pytest
 
+from agents.protocol import Failure, FailureMode, Outcome, WorkResult
 from audit.authority import Role
 from audit.context import Actor
 from audit.errors import NotAllowed
 from audit.models import DecisionRecord
 from plans import services
 from plans.errors import DigestMismatch, IllegalTransition, InvalidPlan, NotFound, Refused, SelfApproval
+from plans.execution.finish import finish
 from plans.models import Attempt, Plan, Revision, Step, TargetLock
 from plans.selectors.partial_result import partial_result
 from tests import factories
-from tests.engine import Engine, stage, together
+from tests.engine import Engine, claim, stage, together
 from tests.factories import step
 
 pytestmark = [pytest.mark.django_db, pytest.mark.e2e_03]
@@ -140,6 +142,22 @@ def test_a_done_step_can_be_left_out_and_that_is_said(failed, revise):
     made = revise(plan, step("b"), step("fail"))
     assert states(plan) == {"b": "completed", "fail": "waiting"}
     assert "a began and is left out now" in facts(made)
+
+
+def test_a_step_whose_end_nobody_knows_runs_again_and_that_is_said(requester, approver, engine, revise):
+    plan = factories.approve(
+        factories.make_plan(requester, [step("a"), step("b", depends_on=["a"], retry={"attempts": 1})]), approver
+    )
+    engine.step()
+    ((attempt, token, _),) = engine.dispatch()
+    claimed = claim(attempt, token)
+    lost = WorkResult(Outcome.INTERRUPTED, failure=Failure(FailureMode.AGENT, "Its processes are gone."))
+    assert finish(attempt, token=claimed.token, result=lost, lines=(0, ""))
+    assert (stage(plan), states(plan, 1)) == ("failed", {"a": "completed", "b": "unknown"})
+    made = revise(plan, step("a"), step("b", depends_on=["a"], timeout_seconds=9))
+    assert states(plan) == {"a": "completed", "b": "waiting"}
+    assert "Nobody knows how b ended, and it runs again" in facts(made)
+    assert Plan.objects.get(pk=plan.pk).summary == "2 steps, as requester wrote them in revision 2."
 
 
 def test_a_skipped_step_stays_skipped_and_what_came_after_it_stays_done(failed, revise, approver, engine):
