@@ -27,7 +27,7 @@ from plans.planning.saving import contents_of, header_of, save_revision
 from plans.planning.vocabulary import vocabulary_facts
 from plans.recovery import named
 from plans.selectors.steps import upstream_of
-from plans.selectors.undoing import last_run
+from plans.selectors.undoing import last_run, undone_since
 from plans.services.asking import other_plans, record_of_playbooks, valid_draft
 from plans.services.common import checked, not_undone, operable, reason_of
 
@@ -125,7 +125,9 @@ def revision_before(plan: Plan) -> Before:
 def still_done(plan: Plan, before: Before) -> dict[str, Step]:
     """The steps of a plan that a revision does not repeat as long as they stay what they are, and the rows that did them."""
     upstream = {row.key: before.upstream.get(row.key, []) for row in before.rows if row.kind == StepKind.STEP}
-    return carried_by(upstream, before.contents, _finished(_ran_last(plan)))
+    finished = _finished(_ran_last(plan))
+    undone = undone_since(plan, finished.values())
+    return carried_by(upstream, before.contents, {key: row for key, row in finished.items() if key not in undone})
 
 
 def why_not_revised(plan: Plan) -> str:
@@ -167,13 +169,16 @@ def _revise(actor: Actor, plan: Plan, before: Before, draft: PlanDraft, reason: 
             + (" To run it again as it is, retry it." if plan.stage == Stage.FAILED else ""),
         )
     ran = _ran_last(plan)
-    carried = carried_by({step.key: step.depends_on for step in draft.steps}, contents, _finished(ran))
+    finished = _finished(ran)
+    undone = undone_since(plan, finished.values())
+    done = {key: row for key, row in finished.items() if key not in undone}
+    carried = carried_by({step.key: step.depends_on for step in draft.steps}, contents, done)
     if len(carried) == len(draft.steps):
         raise Refused(
             "nothing_left", "Every step of it is done already, so nothing would run. Undo it, or ask for more."
         )
     number = before.revision.number + 1
-    draft = replace(draft, risk_facts=(*_facts(actor, number, ran, draft, carried), *_risks(plan, draft)))
+    draft = replace(draft, risk_facts=(*_facts(actor, number, ran, draft, carried, undone), *_risks(plan, draft)))
     lifecycle.transition(plan, to=Stage.DRAFT, because=f"{actor.name} makes revision {number}.")
     revision = save_revision(draft, plan, number=number, because=reason, author=actor.user, carried=carried)
     count = f"{len(draft.steps)} step{'' if len(draft.steps) == 1 else 's'}"
@@ -223,14 +228,26 @@ def _finished(rows: Sequence[Step]) -> dict[str, Step]:
     return {row.key: row for row in rows if row.status in FINISHED}
 
 
-def _facts(actor: Actor, number: int, ran: Sequence[Step], draft: PlanDraft, carried: Mapping[str, Step]) -> list[Json]:
+def _facts(
+    actor: Actor,
+    number: int,
+    ran: Sequence[Step],
+    draft: PlanDraft,
+    carried: Mapping[str, Step],
+    undone: Mapping[str, int],
+) -> list[Json]:
     """What whoever approves a revision should know first: who wrote it, what stays done, and what was done and does not."""
     facts = [_fact("warn", "diff", f"Revision {number} was written by {actor.name}", "read what changed, and why")]
     if carried:
         text = f"{len(carried)} step{' is' if len(carried) == 1 else 's are'} done and not repeated"
         facts.append(_fact("ok", "done", text, named(sorted(carried))))
     keys = {step.key for step in draft.steps}
+    taken_back = [row.key for row in ran if row.key in undone and row.key in keys]
+    if taken_back:
+        text = f"{named(taken_back)} {'was' if len(taken_back) == 1 else 'were'} undone since, and {'runs' if len(taken_back) == 1 else 'run'} again"
+        facts.append(_fact("warn", "undo", text, f"by plan {named(sorted({str(undone[key]) for key in taken_back}))}"))
     again = [row for row in ran if row.key not in carried and (row.status in FINISHED or row.started_at)]
+    again = [row for row in again if row.key not in undone]
     left_out = [row.key for row in again if row.key not in keys]
     repeated = [row.key for row in again if row.key in keys and row.status == StepStatus.COMPLETED]
     unknown = [row.key for row in again if row.key in keys and row.status == StepStatus.UNKNOWN]

@@ -235,6 +235,22 @@ def test_a_revision_that_never_ran_takes_nothing_from_what_can_be_undone(failed,
     assert [(row.key, row.input) for row in Step.objects.filter(plan=made)] == [("undo-make", {"value": "remove make"})]
 
 
+def test_what_was_undone_since_is_done_anew(failed, revise, approver, engine, who):
+    undo = {"tool": "diagnostic.echo", "input": {"value": "gone"}}
+    plan = failed(step("a"), step("make", rollback=undo), broken(depends_on=["make"]))
+    undoing = services.undo_plan(actor=who, plan_id=plan.pk)
+    made = revise(plan, step("a"), step("make", rollback=undo), step("fail", depends_on=["make"]))
+    assert states(plan)["make"] == "completed"  # nobody approved that it is undone
+    factories.approve(undoing, approver)
+    engine.run()
+    made = revise(plan, step("a"), step("make", rollback=undo), step("fail", depends_on=["make"], timeout_seconds=9))
+    assert {**states(plan, 3)} == {"a": "completed", "make": "waiting", "fail": "waiting", "make.rollback": "waiting"}
+    assert "make was undone since, and runs again" in facts(made)
+    factories.approve(made, approver)
+    engine.run()
+    assert stage(plan) == "completed" and started(plan).count("make") == 2
+
+
 def test_a_carried_step_is_rolled_back_when_its_revision_fails(failed, revise, approver, engine):
     undo = {"tool": "diagnostic.echo", "input": {"value": "remove {{ steps.make.output.value }}"}}
     plan = failed(step("make", rollback=undo), broken(depends_on=["make"]))
