@@ -40,7 +40,19 @@ DECISIONS: Final[Mapping[str, DecisionType]] = _table(
     # Plans
     _d("plan.created", "Plan {number} was drafted, steps: {steps}", "number", "steps", icon="plan"),
     _d("plan.refused", "A plan was not taken: {reason}", "errors", icon="rejected"),
-    _d("plan.revised", "Revision {revision} was made: {reason}", "revision", icon="diff"),
+    _d(
+        "plan.revised",
+        "{actor} made revision {revision}: {reason}",
+        "revision",
+        "digest",
+        "kept",
+        "changed",
+        "added",
+        "removed",
+        "done",
+        icon="diff",
+        tone="you",
+    ),
     _d("plan.stage_changed", "Plan went from {was} to {now}: {reason}", "was", "now", icon="plan"),
     _d("plan.approved", "{actor} approved revision {revision}", "digest", "revision", icon="shield", tone="you"),
     _d(

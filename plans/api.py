@@ -16,11 +16,13 @@ from plans import api_schemas as schemas
 from plans import live, services
 from plans.api_tell import tell_plan, tell_plans, tell_request, tell_state
 from plans.enums import Stage
-from plans.models import Approval, Attempt, Plan, Request
+from plans.models import Approval, Attempt, Plan, Request, Revision
 from plans.permissions import visible_plans, visible_requests
 from plans.selectors.partial_result import partial_result, tell_partial_result
 from plans.selectors.policy import active_policy
+from plans.selectors.revisions import changes_of, tell_revision
 from plans.selectors.state import state_of
+from plans.services.revising import revision_before
 
 requests = Router(tags=["requests"])
 plans = Router(tags=["plans"])
@@ -189,6 +191,51 @@ def undo_plan(
     return Status(201, tell_plan(_plan(made.pk)))
 
 
+@plans.post("/{id}/revisions", response={201: schemas.PlanTold}, operation_id="revise_plan", summary="Change a plan")
+def revise_plan(request: HttpRequest, id: Path[str], body: schemas.RevisionGiven) -> Status[dict[str, Any]]:
+    """A new revision of a plan that awaits approval or has failed; it is approved anew before anything runs.
+
+    What is done and stays what it was is not repeated. With a digest, 409 `digest_mismatch` if the plan is another by now; without
+    a change, 422 `nothing_changed`.
+    """
+    told = {name: getattr(body, name) for name in ("goal", "budget", "max_parallel") if name in body.model_fields_set}
+    if told.get("goal", "") is None:
+        del told["goal"]  # there is none without a goal
+    plan = _to_decide(id)
+    services.revise_plan(actor=caller(), plan_id=plan, steps=body.steps, reason=body.reason, digest=body.digest, **told)
+    return Status(201, tell_plan(_plan(plan)))
+
+
+@plans.get(
+    "/{id}/revisions",
+    response=schemas.RevisionsTold,
+    operation_id="list_revisions",
+    summary="What each revision changed",
+)
+def list_revisions(request: HttpRequest, id: Path[str], filters: Query[schemas.RevisionFilters]) -> dict[str, Any]:
+    """Newest first, each beside the one before."""
+    plan = find_plan(caller(), id)
+    rows = Revision.objects.filter(plan=plan).select_related("author")
+    found, more = page_by(rows, "number", filters.after, filters.limit)
+    return {"items": [tell_revision(row, changes_of(plan, row)) for row in found], "next": more}
+
+
+@plans.get(
+    "/{id}/program", response=schemas.ProgramTold, operation_id="get_program", summary="The plan as a program writes it"
+)
+def get_program(request: HttpRequest, id: Path[str]) -> dict[str, Any]:
+    """Its steps in the words of `POST /plans`, with its digest: to be changed and handed back as a new revision."""
+    plan = find_plan(caller(), id)
+    before = revision_before(plan)
+    return {
+        "digest": before.revision.digest,
+        "goal": plan.goal,
+        "steps": before.program,
+        "budget": before.revision.budget,
+        "max_parallel": plan.max_parallel,
+    }
+
+
 @plans.get(
     "/{id}/partial-result",
     response=schemas.PartialResultTold,
@@ -283,7 +330,8 @@ def _awaiting(actor: Actor) -> Any:
         return waiting.none().values("pk")
     policy = active_policy()
     if policy is None or policy.four_eyes:
-        waiting = waiting.exclude(requester=actor.user)
+        mine = Revision.objects.filter(plan=OuterRef("pk"), number=OuterRef("revision_number"), author=actor.user)
+        waiting = waiting.exclude(requester=actor.user).exclude(Exists(mine))
     answered = Approval.objects.filter(
         plan=OuterRef("pk"), approver=actor.user, revision__number=OuterRef("revision_number")
     )

@@ -27,6 +27,7 @@ from plans.models import (
 )
 from plans.retry import RetryPolicy
 from plans.selectors.policy import active_policy
+from plans.selectors.steps import done_before
 
 
 def tell_request(request: Request, *, with_messages: bool = False) -> dict[str, Any]:
@@ -117,7 +118,8 @@ def tell_steps(steps: Sequence[Step], revisions: Sequence[UUID]) -> dict[UUID, d
         .order_by("step", "number")
     ):
         attempts[attempt.step_id].append(attempt)
-    return {step.pk: _tell_step(step, upstream[step.pk], attempts[step.pk]) for step in steps}
+    done_in = done_before(steps)
+    return {step.pk: _tell_step(step, upstream[step.pk], attempts[step.pk], done_in.get(step.pk)) for step in steps}
 
 
 def tell_state(entry: StateEntry) -> dict[str, Any]:
@@ -202,7 +204,7 @@ def _tell_approval(answer: Approval) -> dict[str, Any]:
     }
 
 
-def _tell_step(step: Step, depends_on: list[str], attempts: list[Attempt]) -> dict[str, Any]:
+def _tell_step(step: Step, depends_on: list[str], attempts: list[Attempt], done_in: int | None) -> dict[str, Any]:
     last = attempts[-1] if attempts else None
     fallback = step.fallback_work
     return {
@@ -243,6 +245,7 @@ def _tell_step(step: Step, depends_on: list[str], attempts: list[Attempt]) -> di
         "summary": step.summary,
         "error": step.error or None,
         "preview": step.preview,
+        "carried_from": done_in,
         "started_at": step.started_at,
         "finished_at": step.finished_at,
     }

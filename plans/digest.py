@@ -1,13 +1,13 @@
 """What is approved, as one hash: SHA-256 Merkle root (RFC 9162) over canonical JSON (RFC 8785) of everything with meaning.
 
-Leaf 0 is the header (playbook commit and tree, budget, limits, number of steps); leaf n is the n-th step. Prose and the order of
+Leaf 0 is the header (playbook commit and tree, budget, limits, number of steps, which of them are done); leaf n is the n-th step. Prose and the order of
 keys are outside. A step's leaf with its proof shows that the step is part of what was approved, without the other steps.
 Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,9 +57,14 @@ def header_content(
     budget: Mapping[str, Any],
     steps: int,
     max_parallel: int | None = None,
+    carried: Iterable[str] = (),
     version: int = VERSION,
 ) -> dict[str, Any]:
-    """What the digest covers besides the steps. `steps` counts every leaf: those that undo steps as well."""
+    """What the digest covers besides the steps. `steps` counts every leaf: those that undo steps as well.
+
+    `carried` are the keys of the steps that an earlier revision has done. Limit and carried steps are only in it where there are any,
+    so that a plan without them keeps its digest.
+    """
     content = {
         "v": version,
         "repository": repository,
@@ -68,7 +73,9 @@ def header_content(
         "budget": dict(budget),
         "steps": steps,
     }
-    return content if max_parallel is None else {**content, "max_parallel": max_parallel}
+    said = {} if max_parallel is None else {"max_parallel": max_parallel}
+    done = sorted(carried)
+    return {**content, **said, **({"carried": done} if done else {})}
 
 
 def step_content(fields: Mapping[str, Any]) -> dict[str, Any]:

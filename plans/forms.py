@@ -70,6 +70,26 @@ class ReasonForm(forms.Form):
             self.fields["reason"].help_text = "Optional; it stays in the trail."
 
 
+class RevisionForm(forms.Form):
+    """Why a plan is changed, and the digest that was on the screen. The plan's own fields are read by plans.revise_form."""
+
+    digest = forms.RegexField(r"^[0-9a-f]{64}$", error_messages={"invalid": "This is not the digest of a plan."})
+    reason = forms.CharField(
+        label="Why is it changed?",
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Whoever approves it reads this, and it stays in the trail.",
+        error_messages={"required": "Say why it is changed: whoever approves it reads this."},
+    )
+
+
+class RevisionFilter(forms.Form):
+    """Which two revisions are compared."""
+
+    a = forms.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
+    b = forms.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
+
+
 class PolicyForm(forms.Form):
     """The next version of the approval policy."""
 

@@ -25,6 +25,7 @@ _EMIT = (
     "VALUES (pg_current_xact_id()::text::bigint, %s, %s, %s, %s, %s::json, statement_timestamp())"
 )
 _TIMES: dict[Stage, dict[str, Any]] = {
+    Stage.DRAFT: {"finished_at": None},  # a new revision of a plan that failed
     Stage.PENDING_APPROVAL: {"submitted_at": Now()},
     Stage.EXECUTING: {"finished_at": None},
 }

@@ -114,7 +114,8 @@ def _trace(trace_id: UUID) -> TraceSubject | None:
 
 
 def _task(task_id: UUID) -> TaskRow | None:
-    step = Step.objects.filter(pk=task_id).select_related("plan", "plan__requester", "revision").first()
+    steps = Step.objects.filter(pk=task_id).select_related("plan", "plan__requester", "revision")
+    step = steps.select_related("carried_from__revision").first()
     if step is None:
         return None
     attempts = list(step.attempts.select_related("agent"))
@@ -127,6 +128,11 @@ def _task(task_id: UUID) -> TaskRow | None:
         data=_task_data(step, attempts),
         subjects=tuple(("attempt", str(attempt.pk)) for attempt in attempts),
     )
+
+
+def _source(step: Step | None) -> dict[str, Any] | None:
+    """The task of an earlier revision that did a step; it has the tries, and the file in git."""
+    return {"task_id": step.pk, "revision": step.revision.number} if step else None
 
 
 def _task_data(step: Step, attempts: Collection[Attempt]) -> dict[str, Any]:
@@ -147,6 +153,7 @@ def _task_data(step: Step, attempts: Collection[Attempt]) -> dict[str, Any]:
         "output": step.output,
         "started_at": step.started_at,
         "finished_at": step.finished_at,
+        "carried_from": _source(step.carried_from),
         "attempts": [
             {
                 "id": attempt.pk,

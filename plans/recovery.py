@@ -140,7 +140,7 @@ def narrowed_limit(approved_limit: str, hosts: Sequence[str], only: Sequence[str
 class Recovery:
     """One way to go on, and whether it is open to the person who looks."""
 
-    kind: str  # retry, resume, try_now, give_up, skip, undo, ask_again
+    kind: str  # retry, resume, try_now, give_up, skip, revise, undo, ask_again
     title: str
     effect: str
     allowed: bool = True
@@ -231,12 +231,18 @@ def waiting_ways(key: str, number: int, rights: Rights, barred: str = "") -> tup
     )
 
 
-def plan_ways(*, undone: str, paths: Sequence[str], in_words: bool, rights: Rights) -> tuple[Recovery, ...]:
-    """What is possible beside trying steps again: to undo what was done, and to ask anew.
+def plan_ways(
+    *, undone: str, paths: Sequence[str], in_words: bool, rights: Rights, revisable: bool = False
+) -> tuple[Recovery, ...]:
+    """What is possible beside trying steps again: to change the plan, to undo what was done, and to ask anew.
 
     `undone` says what a plan that undoes this one would undo, `paths` with which playbooks; empty if nothing.
     """
     found = []
+    if revisable:
+        no = rights.operate or rights.ask
+        effect = "Change what is left and approve it anew; what is done stays done."
+        found.append(Recovery("revise", "Revise the plan", effect, not no, no))
     if undone:
         no = rights.operate or rights.ask
         effect = f"A new plan, which somebody approves before anything runs. {undone}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, path, register_converter
 from django.urls.converters import IntConverter
 
-from plans.views import inbox, plans, policy, requests, runs, shell, steering
+from plans.views import inbox, plans, policy, requests, revising, runs, shell, steering
 
 
 class NumberConverter(IntConverter):
@@ -32,6 +32,8 @@ urlpatterns: list[URLPattern] = [
     path("plans/<number:number>/resume/", steering.resume, name="resume"),
     path("plans/<number:number>/retry/", steering.retry, name="retry"),
     path("plans/<number:number>/undo/", steering.undo, name="undo"),
+    path("plans/<number:number>/revise/", revising.revise, name="revise"),
+    path("plans/<number:number>/revisions/", revising.revisions, name="revisions"),
     path("plans/<number:number>/steps/<str:key>/give-up/", steering.give_up, name="give_up_step"),
     path("plans/<number:number>/steps/<str:key>/skip/", steering.skip, name="skip_step"),
     path("plans/<number:number>/steps/<str:key>/retry/", runs.retry_step, name="retry_step"),

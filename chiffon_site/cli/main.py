@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, str]] = {
     "retry": "go on where a plan failed",
     "skip": "leave a step out, with a reason",
     "give-up": "do not wait for a step's next try",
+    "revise": "change a plan that awaits approval or has failed",
     "undo": "write the plan that undoes what a plan has done",
     "agents": "list agents",
     "playbooks": "list playbooks, or read them anew",

@@ -60,7 +60,12 @@ def describe(plan: dict[str, Any]) -> str:
     lines += [""] if plan["approvals"] else []
     for answer in plan["approvals"]:
         comment = f": {plain(answer['comment'])}" if answer["comment"] else ""
-        lines.append(f"{answer['approver']} {answer['decision']} it, {clock(answer['at'])}{comment}")
+        what = (
+            "it"
+            if answer["revision"] == plan["revision"]
+            else f"revision {answer['revision']}, which is no longer current"
+        )
+        lines.append(f"{answer['approver']} {answer['decision']} {what}, {clock(answer['at'])}{comment}")
     return "\n".join(lines)
 
 
@@ -114,6 +119,8 @@ def _details(step: dict[str, Any]) -> list[str]:
         lines.append(
             f"   {plain(name)} = {plain(json.dumps(value, ensure_ascii=False))}" + (f"  ({told})" if told else "")
         )
+    if step["carried_from"]:
+        lines.append(f"   {stage(step['status'])} in revision {step['carried_from']}: it is not repeated")
     lines += _course(step)
     for label in ("waiting_for", "summary", "error"):
         if step[label]:

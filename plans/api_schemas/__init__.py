@@ -38,6 +38,15 @@ from plans.api_schemas.requests import (
     RequestsTold,
     RequestTold,
 )
+from plans.api_schemas.revisions import (
+    FieldChangeTold,
+    ProgramTold,
+    RevisionFilters,
+    RevisionGiven,
+    RevisionsTold,
+    RevisionTold,
+    StepChangeTold,
+)
 from plans.api_schemas.state import StateFilters, StatesTold, StateTold
 from plans.api_schemas.steps import ActionTold, AttemptTold, RetryGiven, RetryTold, StepTold
 from plans.api_schemas.words import LONGEST_REMARK, Digest, ReasonGiven, ReasonNeeded, Remark, Text
@@ -57,6 +66,7 @@ __all__ = [
     "EventTold",
     "EventsTold",
     "FailureTold",
+    "FieldChangeTold",
     "HostReachedTold",
     "LineTold",
     "MessageGiven",
@@ -69,6 +79,7 @@ __all__ = [
     "PlanTold",
     "PlansTold",
     "PolicyTold",
+    "ProgramTold",
     "ReasonGiven",
     "ReasonNeeded",
     "RecoveryTold",
@@ -80,9 +91,14 @@ __all__ = [
     "RequestsTold",
     "RetryGiven",
     "RetryTold",
+    "RevisionFilters",
+    "RevisionGiven",
+    "RevisionTold",
+    "RevisionsTold",
     "StateFilters",
     "StateTold",
     "StatesTold",
+    "StepChangeTold",
     "StepTold",
     "Text",
 ]

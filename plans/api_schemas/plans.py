@@ -20,48 +20,53 @@ _ACTION: dict[str, Any] = {
 }
 
 
+Goal = Annotated[str, Field(max_length=20_000)]
+MaxParallel = Annotated[int, Field(description="How many steps of the plan may run at once.")]
+Steps = Annotated[
+    list[dict[str, Any]],
+    Field(
+        json_schema_extra={
+            "items": {
+                "type": "object",
+                "required": ["key", "tool"],
+                "properties": {
+                    "key": {"type": "string"},
+                    "tool": {"type": "string"},
+                    "name": {"type": "string"},
+                    "input": {"type": "object"},
+                    "depends_on": {"type": "array", "items": {"type": "string"}},
+                    "agent_type": {"type": "string"},
+                    "work_type": {"type": "string"},
+                    "resources": {"type": "object"},
+                    "timeout_seconds": {"type": "integer"},
+                    "retry": {"type": "object"},
+                    "reason": {"type": "string"},
+                    "when": {
+                        "type": "string",
+                        "description": "A condition over earlier results, such as steps.check.output.count > 0.",
+                    },
+                    "for_each": {
+                        "type": ["array", "string"],
+                        "description": "A list, or one reference to one: the step runs once for each item, all in "
+                        "parallel, with {{ item }} and {{ index }} in its input. Its output is {items: [outputs]}.",
+                    },
+                    "on_failure": {"enum": [str(value) for value in OnFailure]},
+                    "fallback": _ACTION,
+                    "rollback": _ACTION,
+                },
+            }
+        },
+    ),
+]
+
+
 class PlanGiven(Given):
     """A plan written by a program. Each step is checked, and everything that is wrong is told at once."""
 
-    goal: Annotated[str, Field(max_length=20_000)]
-    steps: Annotated[
-        list[dict[str, Any]],
-        Field(
-            json_schema_extra={
-                "items": {
-                    "type": "object",
-                    "required": ["key", "tool"],
-                    "properties": {
-                        "key": {"type": "string"},
-                        "tool": {"type": "string"},
-                        "name": {"type": "string"},
-                        "input": {"type": "object"},
-                        "depends_on": {"type": "array", "items": {"type": "string"}},
-                        "agent_type": {"type": "string"},
-                        "work_type": {"type": "string"},
-                        "resources": {"type": "object"},
-                        "timeout_seconds": {"type": "integer"},
-                        "retry": {"type": "object"},
-                        "reason": {"type": "string"},
-                        "when": {
-                            "type": "string",
-                            "description": "A condition over earlier results, such as steps.check.output.count > 0.",
-                        },
-                        "for_each": {
-                            "type": ["array", "string"],
-                            "description": "A list, or one reference to one: the step runs once for each item, all in "
-                            "parallel, with {{ item }} and {{ index }} in its input. Its output is {items: [outputs]}.",
-                        },
-                        "on_failure": {"enum": [str(value) for value in OnFailure]},
-                        "fallback": _ACTION,
-                        "rollback": _ACTION,
-                    },
-                }
-            },
-        ),
-    ]
+    goal: Goal
+    steps: Steps
     budget: dict[str, Any] | None = None
-    max_parallel: Annotated[int, Field(description="How many steps of the plan may run at once.")] | None = None
+    max_parallel: MaxParallel | None = None
 
 
 class ApproveGiven(Given):

@@ -23,7 +23,7 @@ class FailureTold(Told):
 class RecoveryTold(Told):
     """One way to go on; `allowed` says whether it is open to the caller, `why_not` what stands against it."""
 
-    kind: str = Field(description="retry, resume, try_now, give_up, skip, undo or ask_again.")
+    kind: str = Field(description="retry, resume, try_now, give_up, skip, revise, undo or ask_again.")
     title: str
     effect: str
     allowed: bool

@@ -95,5 +95,8 @@ class StepTold(Told):
     summary: str
     error: str | None
     preview: Any
+    carried_from: int | None = Field(
+        description="The revision that did it: then it is done from the start, was not tried in this one, and is not repeated."
+    )
     started_at: Time | None
     finished_at: Time | None

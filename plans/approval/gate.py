@@ -81,7 +81,8 @@ class Standing:
     policy: Mapping[str, Any]  # the row of the policy that is asked today
     answers: tuple[Answer, ...]
     own_answers: tuple[Answer, ...]  # of the one who looks
-    self_approval: bool  # the one who looks asked for it, and the policy wants four eyes
+    self_approval: bool  # the one who looks asked for it, or wrote this revision, and the policy wants four eyes
+    wrote_it: bool  # the one who looks wrote this revision
 
     @property
     def digest(self) -> str:
@@ -115,11 +116,13 @@ def standing(plan: Plan, *, viewer: Any) -> Standing:
         raise ApprovalPolicy.DoesNotExist("No policy is active.")
     answers = tuple(Answer(**answer) for answer in found.pop("answers"))
     who = viewer.pk if viewer else None  # Chiffon itself is nobody
+    wrote_it = who is not None and found["revision"]["author_id"] == who
     return Standing(
         **found,
         answers=answers,
         own_answers=tuple(answer for answer in answers if answer.approver_id == who),
-        self_approval=bool(found["policy"]["four_eyes"]) and plan.requester_id == who,
+        self_approval=bool(found["policy"]["four_eyes"]) and (plan.requester_id == who or wrote_it),
+        wrote_it=wrote_it,
     )
 
 
@@ -144,6 +147,7 @@ def refusal_to_begin(facts: Mapping[str, Any]) -> str:
 
 
 def _difference(revision: Mapping[str, Any], max_parallel: int | None, rows: Sequence[Mapping[str, Any]]) -> str:
+    carried = sorted(row["key"] for row in rows if row["carried"])
     header = header_content(
         repository=revision["header"].get("repository", ""),
         commit=revision["commit"],
@@ -151,6 +155,7 @@ def _difference(revision: Mapping[str, Any], max_parallel: int | None, rows: Seq
         budget=revision["budget"],
         steps=len(rows),
         max_parallel=max_parallel,
+        carried=carried,
         version=revision["header"].get("v", VERSION),
     )
     contents = [step_content(row) for row in rows]
@@ -160,6 +165,8 @@ def _difference(revision: Mapping[str, Any], max_parallel: int | None, rows: Seq
     for row, content in zip(rows, contents, strict=True):
         if not belongs(content, index=row["index"], steps=len(rows), siblings=row["proof"], digest=digest):
             return _CHANGED.format(row["key"])
+    if carried != revision["header"].get("carried", []):
+        return "Which of its steps are done already, or what they left, is not what was approved: it was changed afterwards."
     return "The plan is not what was approved: its playbooks, budget, limit or number of steps changed afterwards."
 
 

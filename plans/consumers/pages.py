@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from django.db.models import F
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -28,7 +30,7 @@ from plans.live.bell import INBOX, readers_of
 from plans.live.cursor import BadCursor
 from plans.live.hub import LOOK_SECONDS, Hub, following, heard, in_thread
 from plans.live.reading import cursor_now, events_after
-from plans.models import Attempt, OutputLine, Plan
+from plans.models import Attempt, OutputLine, Plan, Step
 from plans.selectors import inbox_page, plan_page, run_page, waiting_count
 from plans.selectors.inbox import TABS
 from plans.selectors.output import lines_of
@@ -237,11 +239,14 @@ def newest_attempt(plan_id: UUID, shown: UUID | None, step: str) -> UUID | None:
     attempts = attempts.exclude(
         number__gt=1, status__in=["due", "sent"]
     )  # the try before it is worth reading until then
-    newest = attempts
+    current = Step.objects.filter(plan=plan_id, revision__number=F("plan__revision_number"))
     if step:
-        newest = attempts.filter(step__key=step)
+        current = current.filter(key=step)
     elif shown:
-        newest = attempts.filter(step__attempts=shown)
+        current = current.filter(key__in=Step.objects.filter(attempts=shown).values("key"))
+    # What an earlier revision has done was tried there.
+    newest = attempts.filter(step__in=current.values(did=Coalesce("carried_from_id", "pk")))
+    if shown and not step:
         running = attempts.filter(status="running").values_list("pk", flat=True)
         if running and shown not in running:
             return running[0]
@@ -269,12 +274,15 @@ def render_plan(plan_id: UUID, actor: Actor, moved: bool) -> dict[str, str]:
         "head": render_to_string("plans/plan.html#head", {"page": plan_page(plan, actor)}, request)
     }
     if moved:
+        now = plan.get_stage_display().lower() + (
+            f", revision {plan.revision_number}" if plan.revision_number > 1 else ""
+        )
         banner = render_to_string(
             "components/banner.html",
             {
                 "tone": "you",
                 "icon": "diff",
-                "strong": f"This plan changed while you read: {plan.get_stage_display().lower()}.",
+                "strong": f"This plan changed while you read: {now}.",
                 "text": "What you see below is how it was.",
                 "href": address,
                 "label": "Load it again",

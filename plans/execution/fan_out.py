@@ -123,7 +123,8 @@ def drop(step: Step, *, because: str) -> None:
 @requires_transaction
 def rest(plan: Plan, *, to: StepStatus, because: str) -> None:
     """Bring the open fan-outs of a plan in which nothing runs any more to rest: cancelled, or waiting again."""
-    for step in Step.objects.filter(plan=plan, for_each__isnull=False, kind=StepKind.STEP, status__in=_OPEN):
+    steps = Step.objects.filter(plan=plan, revision__number=plan.revision_number, for_each__isnull=False)
+    for step in steps.filter(kind=StepKind.STEP, status__in=_OPEN):
         done = Step.objects.filter(parent=step, kind=StepKind.ITEM, status__in=_DONE).count()
         said = f"{because} {done} of {len(step.items or ())} items are done.".strip()
         if to is StepStatus.WAITING:

@@ -233,7 +233,9 @@ def refuse(attempt: Attempt, because: str) -> None:
     if plan.stage == Stage.APPROVED:
         live = Attempt.objects.filter(plan=plan, status__in=[AttemptStatus.DUE, AttemptStatus.SENT])
         live.update(status=AttemptStatus.CANCELLED, error=because, finished_at=Now())
-        routed = Step.objects.filter(plan=plan, unmet=0, status__in=[StepStatus.READY, StepStatus.WAITING])
+        routed = Step.objects.filter(
+            revision=step.revision_id, unmet=0, status__in=[StepStatus.READY, StepStatus.WAITING]
+        )
         for first in routed.exclude(kind=StepKind.ROLLBACK).order_by("index"):
             lifecycle.keep_waiting(first, waiting.TURN)
         lifecycle.transition(plan, to=Stage.PENDING_APPROVAL, because=because)

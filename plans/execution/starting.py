@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from django.db import transaction
 
@@ -11,7 +12,7 @@ from audit.context import current_actor
 from audit.db import call
 from audit.trail import requires_transaction
 from plans import lifecycle, live
-from plans.enums import Stage, StepKind
+from plans.enums import Stage, StepKind, StepStatus
 from plans.errors import StaleTransition
 from plans.execution import engine, fleet, locks
 from plans.models import Attempt, Plan
@@ -31,10 +32,13 @@ def start(plan: Plan, revision_id: str, rows: Sequence[Mapping[str, Any]], *, be
         return
     lifecycle.transition(plan, to=Stage.APPROVED, because=because)
     locks.take(plan, engine.aimed_steps(plan))
-    first = list(engine.current_steps(plan).filter(unmet=0, kind=StepKind.STEP).order_by("index"))
+    waiting = engine.current_steps(plan).filter(unmet=0, kind=StepKind.STEP, status=StepStatus.WAITING)
+    first = list(waiting.order_by("index"))
     room = plan.waits_since is not None or fleet.may_have_room()  # of a plan that waits, each step is told for what
     due = engine.make_due(plan, engine.wanted(plan, first), because=_BECAUSE, routed_now=room)
-    if not due and not Attempt.objects.filter(plan=plan).exists():  # no condition holds: it is done without a start
+    if (
+        not due and not Attempt.objects.filter(step__revision_id=UUID(revision_id)).exists()
+    ):  # no condition holds: it is done without a start
         lifecycle.transition(plan, to=Stage.EXECUTING, because="No step has to run.")
         engine.settle(plan)
 
@@ -43,7 +47,7 @@ def _is_plain(row: Mapping[str, Any]) -> bool:
     """Whether there is nothing to decide before a step of a new plan is due: it touches nothing, and a first one just runs."""
     if row["hosts"] or row["service"]:
         return False
-    is_first = row["unmet"] == 0 and row["kind"] == StepKind.STEP
+    is_first = row["unmet"] == 0 and row["kind"] == StepKind.STEP and not row["carried"]
     return not is_first or (not row["when"] and row["for_each"] is None)
 
 

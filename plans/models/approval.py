@@ -51,6 +51,14 @@ class Approval(models.Model):
     decision = models.CharField(max_length=16, choices=Decision.choices)
     approver = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="approvals")
     requester = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
+        help_text="Who wrote the revision that was answered.",
+    )
     comment = models.TextField(default="")
     policy = models.ForeignKey(ApprovalPolicy, on_delete=models.PROTECT, related_name="+", db_index=False)
     four_eyes = models.BooleanField(help_text="What the policy said when the answer was given.")
@@ -63,6 +71,13 @@ class Approval(models.Model):
             models.CheckConstraint(
                 name="four_eyes_forbids_approving_ones_own_request",
                 condition=Q(four_eyes=False) | Q(decision="rejected") | ~Q(approver=F("requester")),
+            ),
+            models.CheckConstraint(
+                name="four_eyes_forbids_approving_ones_own_revision",
+                condition=Q(four_eyes=False)
+                | Q(decision="rejected")
+                | Q(author__isnull=True)
+                | ~Q(approver=F("author")),
             ),
             models.UniqueConstraint(
                 name="one_answer_of_a_kind_per_person_and_revision", fields=["revision", "approver", "decision"]

@@ -177,6 +177,14 @@ class Step(models.Model):
         related_name="children",
         help_text="What it is an item of, or undoes.",
     )
+    carried_from = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        db_index=False,
+        related_name="carried_into",
+        help_text="The step of an earlier revision that did this work; its result is kept, and it does not run again.",
+    )
     # What is approved
     name = models.TextField()
     tool = models.CharField(max_length=128)
@@ -281,6 +289,7 @@ class Step(models.Model):
                     "fallback",
                     "kind",
                     "parent_id",
+                    "carried_from_id",
                     "item",
                     "item_index",
                     "hosts",

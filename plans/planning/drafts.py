@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +68,23 @@ class StepDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What a step of the revision before says beyond the words of a program; kept while its tool and playbook stay the same."""
+
+    name: str
+    tool: str
+    path: str  # of its playbook; empty without one
+    limit: str
+    tags: tuple[str, ...]
+    idempotent: bool
+    input: Json
+    origins: dict[str, str]
+    reason: str
+    spans: tuple[tuple[int, int], ...]
+    estimated_seconds: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class PlanDraft:
     """A plan as intended. `repository_id`, `commit` and `tree` name the exact playbooks; empty without playbooks."""
 
@@ -102,8 +120,14 @@ class PlanDraft:
     @property
     def estimated_seconds(self) -> int | None:
         """How long its longest path takes; None as soon as one step is not known."""
+        return self.seconds_without(())
+
+    def seconds_without(self, done: Container[str]) -> int | None:
+        """How long the longest path takes of what is not done yet; None as soon as one step of it is not known."""
         finish: dict[str, int] = {}
         for step in self.steps:
+            if step.key in done:
+                continue
             if step.estimated_seconds is None:
                 return None
             begin = max((finish.get(key, 0) for key in step.depends_on), default=0)

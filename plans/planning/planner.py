@@ -42,7 +42,7 @@ class WorkPlanner:
         services = sorted({step.service for step in steps if step.service})
         return PlanDraft(
             goal=_goal(text),
-            summary=" Then: ".join(_sentence(step) for step in steps),
+            summary=summary_of(steps),
             steps=steps,
             service=services[0] if len(services) == 1 else "",
             complexity=decomposition.complexity,
@@ -86,6 +86,11 @@ class WorkPlanner:
         if known and known.seconds:
             return max(1, round(known.seconds))
         return max(1, round(START_SECONDS + SECONDS_PER_TASK * playbook.task_count))
+
+
+def summary_of(steps: Sequence[StepDraft]) -> str:
+    """What a plan from words does, step by step, as sentences."""
+    return " Then: ".join(_sentence(step) for step in steps)
 
 
 def _keys(subtasks: Sequence[Subtask]) -> dict[int, str]:

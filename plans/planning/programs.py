@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agents.models import Playbook, PlaybookRepository
@@ -14,7 +14,7 @@ from plans import references
 from plans.budget import completed, whole
 from plans.conf import MOST_STEPS
 from plans.errors import InvalidPlan
-from plans.planning.drafts import ActionDraft, PlanDraft, StepDraft
+from plans.planning.drafts import ActionDraft, Kept, PlanDraft, StepDraft
 from plans.planning.vocabulary import vocabulary_facts
 from plans.retry import ONCE, RetryPolicy
 
@@ -44,9 +44,17 @@ Error = dict[str, Any]
 
 
 def draft_from_program(
-    goal: str, steps: Sequence[Any], budget: Mapping[str, Any] | None, max_parallel: int | None = None
+    goal: str,
+    steps: Sequence[Any],
+    budget: Mapping[str, Any] | None,
+    max_parallel: int | None = None,
+    *,
+    kept: Mapping[str, Kept] | None = None,
 ) -> PlanDraft:
-    """The draft of a program's plan; the shape is checked here, the meaning in validation. Raises InvalidPlan."""
+    """The draft of a program's plan; the shape is checked here, the meaning in validation. Raises InvalidPlan.
+
+    `kept` is what the steps of the revision before say beyond a program's words, by key.
+    """
     errors: list[Error] = []
     if not isinstance(goal, str) or not goal.strip() or len(goal) > 2000:
         errors.append({"loc": ["goal"], "msg": "The goal is a text of 1 to 2000 characters."})
@@ -56,7 +64,8 @@ def draft_from_program(
         )
     drafts: list[StepDraft] = []
     reader = _Reader(
-        declared_undo=any(isinstance(step, Mapping) and step.get("on_failure") == "rollback" for step in steps)
+        declared_undo=any(isinstance(step, Mapping) and step.get("on_failure") == "rollback" for step in steps),
+        kept=kept or {},
     )
     for place, step in enumerate(steps):
         found = _shape_errors(step)
@@ -140,18 +149,26 @@ class _Means:
     name: str
     input: dict[str, Any]
     row: Playbook | None = None
+    limit: str = ""
+    tags: tuple[str, ...] = ()
 
     @property
     def playbook(self) -> dict[str, Any] | None:
         if self.row is None:
             return None
-        return {"path": self.row.path, "inventory": self.row.repository.inventory, "limit": "", "tags": []}
+        return {
+            "path": self.row.path,
+            "inventory": self.row.repository.inventory,
+            "limit": self.limit,
+            "tags": list(self.tags),
+        }
 
     @property
     def hosts(self) -> tuple[str, ...]:
         """Those of a playbook as the inventory names them; of another tool the `target` of its input, if it takes one."""
         if self.row is not None:
-            return Facts.from_json(self.row.repository.facts).hosts_of(str(self.row.details.get("hosts", "")))
+            facts = Facts.from_json(self.row.repository.facts)
+            return facts.hosts_of(str(self.row.details.get("hosts", "")), self.limit)
         target = self.input.get("target")
         takes_one = self.tool is not None and "target" in self.tool.input_model.model_fields
         named = isinstance(target, str) and target and takes_one and not references.is_template(target)
@@ -181,19 +198,25 @@ class _Means:
 class _Reader:
     """Reads the steps of one plan: their playbooks come from one repository, and are looked up once."""
 
-    def __init__(self, *, declared_undo: bool) -> None:
+    def __init__(self, *, declared_undo: bool, kept: Mapping[str, Kept]) -> None:
         self.repository: PlaybookRepository | None = None
+        self._kept = kept
         self._declared_undo = declared_undo  # a playbook's own word for what undoes it is taken
         self._catalogue: list[Playbook] | None = None
 
     def step(self, step: Mapping[str, Any]) -> StepDraft:
         """One step, whose shape was checked. Raises ValueError with the place."""
         means = self._means(step["tool"], step.get("input", {}), [])
-        fallback = self._action(step, "fallback")
         row = means.row
+        kept = self._kept.get(step["key"])
+        if kept and (kept.tool, kept.path) != (step["tool"], row.path if row else ""):
+            kept = None  # it does something else now
+        if kept:
+            means = replace(means, limit=kept.limit, tags=kept.tags)
+        fallback = self._action(step, "fallback", means.limit)
         return StepDraft(
             key=step["key"],
-            name=step.get("name") or (row.description if row else "") or step["tool"],
+            name=step.get("name") or (kept.name if kept else "") or (row.description if row else "") or step["tool"],
             tool=step["tool"],
             input=means.input,
             playbook=means.playbook,
@@ -204,22 +227,28 @@ class _Reader:
             risk=max(means.risk, fallback.risk if fallback else "low", key=("low", "medium", "high").index),
             timeout_seconds=step.get("timeout_seconds", 600),
             retry=RetryPolicy.from_json(step["retry"]) if "retry" in step else means.retry,
-            idempotent=means.idempotent,
+            idempotent=kept.idempotent if kept else means.idempotent,
             when=step.get("when", "").strip(),
             on_failure=step.get("on_failure", "stop"),
             hosts=means.hosts,
             for_each=each.strip() if isinstance(each := step.get("for_each"), str) else each,
             fallback=fallback,
-            rollback=self._action(step, "rollback") or self._declared(means),
-            reason=step.get("reason", "A program asked for it."),
+            rollback=self._action(step, "rollback", means.limit) or self._declared(means),
+            reason=step.get("reason", kept.reason if kept else "A program asked for it."),
             service=row.service if row else "",
-            origins=dict.fromkeys(means.input, "the program's request"),
+            origins=_origins(means.input, kept),
+            estimated_seconds=kept.estimated_seconds if kept else None,
             reversible_by=row.reversible_by if row else "",
+            spans=kept.spans if kept else (),
         )
 
-    def _action(self, step: Mapping[str, Any], name: str) -> ActionDraft | None:
+    def _action(self, step: Mapping[str, Any], name: str, limit: str) -> ActionDraft | None:
+        """What a step falls back on, or what undoes it: never on more hosts than the step itself."""
         given = step.get(name)
-        return self._means(given["tool"], given.get("input", {}), [name]).action() if given else None
+        if not given:
+            return None
+        means = self._means(given["tool"], given.get("input", {}), [name])
+        return (replace(means, limit=limit) if means.row else means).action()
 
     def _declared(self, means: _Means) -> ActionDraft | None:
         """What a playbook itself says undoes it, with those of its values that the other one knows."""
@@ -234,7 +263,7 @@ class _Reader:
             )
         known = {variable.get("name") for variable in undo.details.get("variables", ())}
         values = {name: value for name, value in means.input.items() if name in known}
-        return _Means(means.tool, means.name, values, undo).action()
+        return _Means(means.tool, means.name, values, undo, means.limit).action()
 
     def _means(self, tool: str, given: Mapping[str, Any], loc: Sequence[str]) -> _Means:
         if tool != PLAYBOOK_TOOL:
@@ -253,3 +282,12 @@ class _Reader:
             self._catalogue = list(Playbook.objects.select_related("repository").filter(missing=False))
         found = (row for row in self._catalogue if isinstance(name, str) and name in (str(row.pk), row.path))
         return next(found, None)
+
+
+def _origins(values: Mapping[str, Any], kept: Kept | None) -> dict[str, str]:
+    """Where each value comes from: as before, while it is the same."""
+    old = kept.origins if kept else {}
+    return {
+        name: old[name] if kept and name in old and kept.input.get(name) == value else "the program's request"
+        for name, value in values.items()
+    }

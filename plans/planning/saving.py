@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from audit import trail
@@ -41,20 +42,47 @@ def save_plan(draft: PlanDraft, *, requester: Any, request: Request | None, beca
         goal=draft.goal,
         commit=draft.commit,
     )
-    revision = _save_revision(draft, plan, number=1, because=because, author=requester)
+    revision = save_revision(draft, plan, number=1, because=because, author=requester)
     lifecycle.transition(plan, to=Stage.PENDING_APPROVAL, because=f"Revision 1 has its digest {revision.digest[:8]}.")
     return plan
 
 
-def _save_revision(draft: PlanDraft, plan: Plan, *, number: int, because: str, author: Any) -> Revision:
-    header = header_content(
+def header_of(draft: PlanDraft, carried: Mapping[str, Step]) -> dict[str, Any]:
+    """What the digest of a draft covers besides its steps."""
+    return header_content(
         repository=draft.repository,
         commit=draft.commit,
         tree=draft.tree,
         budget=draft.budget,
         steps=len(draft.steps) + len(draft.undoing),
         max_parallel=draft.max_parallel,
+        carried=carried,
     )
+
+
+def contents_of(draft: PlanDraft) -> dict[str, dict[str, Any]]:
+    """What the digest of a draft covers of each of its steps and of what undoes them, by key, in the order of the leaves."""
+    steps = {step.key: _row(step, None, place) for place, step in enumerate(draft.steps, start=1)}
+    found = {step.key: steps[step.key].approved_content(step.depends_on) for step in draft.steps}
+    return found | {row.key: row.approved_content(()) for row in _undoing_rows(draft, steps)}
+
+
+@requires_transaction
+def save_revision(
+    draft: PlanDraft,
+    plan: Plan,
+    *,
+    number: int,
+    because: str,
+    author: Any,
+    carried: Mapping[str, Step] | None = None,
+) -> Revision:
+    """Save a valid draft as a revision of the plan, with its digest.
+
+    `carried` are the steps of earlier revisions whose results the steps of the same keys keep: those are done from the start.
+    """
+    done = carried or {}
+    header = header_of(draft, done)
     revision = Revision(
         plan=plan,
         number=number,
@@ -64,23 +92,21 @@ def _save_revision(draft: PlanDraft, plan: Plan, *, number: int, because: str, a
         tree=draft.tree,
         risk=draft.risk,
         risk_facts=list(draft.risk_facts),
-        estimated_seconds=draft.estimated_seconds,
+        estimated_seconds=draft.seconds_without(done),
         budget=draft.budget,
         because=because,
         author=author,
     )
     steps = {step.key: _row(step, revision, place) for place, step in enumerate(draft.steps, start=1)}
-    undoing = [
-        _undoing(step.key, step.rollback, steps[step.key], place)
-        for place, step in enumerate(draft.undoing, start=len(steps) + 1)
-        if step.rollback
-    ]
+    undoing = list(_undoing_rows(draft, steps))
     contents = [steps[step.key].approved_content(step.depends_on) for step in draft.steps]
     sealed = seal(header, contents + [row.approved_content(()) for row in undoing])
     revision.digest = sealed.digest
     rows = [*steps.values(), *undoing]
     for row, leaf, proof in zip(rows, sealed.leaves, sealed.proofs, strict=True):
         row.leaf, row.proof = leaf, list(proof)
+    for step in draft.steps if done else ():
+        _keep(steps[step.key], done.get(step.key), [key for key in step.depends_on if key not in done])
     revision.save(force_insert=True)
     Step.objects.bulk_create(rows)
     Dependency.objects.bulk_create(
@@ -91,10 +117,22 @@ def _save_revision(draft: PlanDraft, plan: Plan, *, number: int, because: str, a
     return revision
 
 
-def _row(draft: StepDraft, revision: Revision, index: int) -> Step:
+def _keep(row: Step, done: Step | None, depends_on: list[str]) -> None:
+    """Let a step be done as it was in an earlier revision, or wait for those that are not done."""
+    row.unmet = len(depends_on)
+    row.waiting_for = waiting.first_sentence(depends_on)
+    if done is None:
+        return
+    row.status, row.waiting_for, row.released = done.status, "", True
+    row.output, row.summary, row.items = done.output, done.summary, done.items
+    row.started_at, row.finished_at = done.started_at, done.finished_at
+    row.carried_from_id = done.carried_from_id or done.pk  # the one that did it, however many revisions ago
+
+
+def _row(draft: StepDraft, revision: Revision | None, index: int) -> Step:
     return Step(
         revision=revision,
-        plan=revision.plan,
+        plan=revision.plan if revision else None,
         index=index,
         key=draft.key,
         name=draft.name,
@@ -124,11 +162,18 @@ def _row(draft: StepDraft, revision: Revision, index: int) -> Step:
     )
 
 
+def _undoing_rows(draft: PlanDraft, steps: Mapping[str, Step]) -> Iterator[Step]:
+    """The rows of what undoes steps, after all others."""
+    for place, step in enumerate(draft.undoing, start=len(steps) + 1):
+        if step.rollback:
+            yield _undoing(step.key, step.rollback, steps[step.key], place)
+
+
 def _undoing(key: str, action: ActionDraft, step: Step, index: int) -> Step:
     """The row of what undoes a step: approved with the plan, run only if the plan is rolled back."""
     return Step(
-        revision=step.revision,
-        plan=step.plan,
+        revision_id=step.revision_id,
+        plan_id=step.plan_id,
         index=index,
         key=f"{key}.rollback",
         kind=StepKind.ROLLBACK,

@@ -88,7 +88,7 @@ def _for_me(actor: Actor) -> QuerySet[Revision]:
         return pending.none()
     policy = active_policy()
     if policy is None or policy.four_eyes:
-        pending = pending.exclude(plan__requester=actor.user)
+        pending = pending.exclude(plan__requester=actor.user).exclude(author=actor.user)
     return pending.exclude(Exists(Approval.objects.filter(revision=OuterRef("pk"), approver=actor.user)))
 
 

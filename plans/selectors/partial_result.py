@@ -18,7 +18,7 @@ from plans import recovery
 from plans.enums import AttemptStatus, Stage, StepKind, StepStatus
 from plans.models import Attempt, Plan, Step
 from plans.recovery import HostState, Recovery, Rights, Stopped, Tried, Trouble, named
-from plans.selectors.undoing import AT_REST, Undoing, what_undoes
+from plans.selectors.undoing import AT_REST, Undoing, undoing_of, what_undoes
 
 MOST_TOLD = 50  # steps that began and did not complete, in full
 _STUCK = (StepStatus.FAILED, StepStatus.UNKNOWN)
@@ -136,7 +136,9 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
     recoverable = bool(stuck) and plan.stage in (Stage.FAILED, Stage.EXECUTING, Stage.PAUSED) and not plan.cancel_reason
     items = {step.key for step in began if step.kind == StepKind.ITEM}
     ended = plan.stage in (Stage.FAILED, Stage.CANCELLED)
-    undoing = what_undoes(facts) if plan.stage in AT_REST else Undoing()
+    undoing = Undoing()
+    if plan.stage in AT_REST:
+        undoing = what_undoes(facts) if plan.revision_number == 1 else undoing_of(plan)
     return PartialResult(
         plan_id=plan.pk,
         number=plan.number,
@@ -154,6 +156,7 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
             paths=undoing.paths,
             in_words=ended and plan.request_id is not None,
             rights=rights,
+            revisable=plan.stage == Stage.FAILED and not plan.rollback_reason and not plan.cancel_reason,
         ),
     )
 

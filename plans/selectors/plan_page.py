@@ -13,6 +13,7 @@ from plans.models import Approval, ApprovalPolicy, Plan, Request, Revision, Step
 from plans.selectors.budget import BudgetView, budget_view
 from plans.selectors.partial_result import PartialResult, partial_result
 from plans.selectors.policy import active_policy, approvers
+from plans.selectors.revisions import Changes, changes_of, done_in
 from plans.selectors.steps import STEPS_SHOWN, StepView, graph_of, undoing, views_of
 from plans.selectors.waits import behind
 from plans.words import Coverage, cover, spans_of
@@ -30,6 +31,7 @@ class Verdict:
     may_decide: bool
     why_not: str
     mine: Approval | None
+    author: Any = None  # who wrote the revision and may not decide about it, if that is not the requester
 
     @property
     def have(self) -> int:
@@ -66,6 +68,13 @@ class PlanPage:
     may_see_trace: bool
     partial: PartialResult | None = None
     behind: Plan | None = None
+    changes: Changes | None = None  # what the current revision changed of the one before
+    may_revise: bool = False
+
+    @property
+    def done(self) -> list[str]:
+        """The steps that earlier revisions have done."""
+        return done_in(self.revision)
 
     @property
     def pending(self) -> bool:
@@ -129,6 +138,10 @@ def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanP
         may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),
         partial=partial_result(plan, actor) if plan.stage in (Stage.FAILED, Stage.CANCELLED) else None,
         behind=seen_behind(plan, actor),
+        changes=changes_of(plan, revision),
+        may_revise=plan.stage == Stage.PENDING_APPROVAL
+        and bool(may(actor, Action.OPERATE_PLAN, plan))
+        and bool(may(actor, Action.ASK)),
     )
 
 
@@ -140,7 +153,7 @@ def seen_behind(plan: Plan, actor: Actor) -> Plan | None:
 
 def current_revision(plan: Plan) -> Revision:
     """The revision that the plan stands for now."""
-    return Revision.objects.select_related("repository", "plan").get(plan=plan, number=plan.revision_number)
+    return Revision.objects.select_related("repository", "plan", "author").get(plan=plan, number=plan.revision_number)
 
 
 def verdict_on(plan: Plan, revision: Revision, actor: Actor) -> Verdict:
@@ -151,10 +164,9 @@ def verdict_on(plan: Plan, revision: Revision, actor: Actor) -> Verdict:
     mine = next((vote for vote in votes if actor.user is not None and vote.approver_id == actor.user.pk), None)
     named, more = approvers()
     spoken = {vote.approver_id for vote in votes}
-    deciders = [
-        person for person in named if person.pk not in spoken and not (four_eyes and person.pk == plan.requester_id)
-    ]
-    why_not = _why_not(plan, actor, mine, four_eyes=four_eyes)
+    concerned = {plan.requester_id, revision.author_id} if four_eyes else set()
+    deciders = [person for person in named if person.pk not in spoken | concerned]
+    why_not = _why_not(plan, revision, actor, mine, four_eyes=four_eyes)
     return Verdict(
         policy=policy,
         needed=policy.approvals_needed if policy else 1,
@@ -164,10 +176,11 @@ def verdict_on(plan: Plan, revision: Revision, actor: Actor) -> Verdict:
         may_decide=not why_not,
         why_not=why_not,
         mine=mine,
+        author=revision.author if four_eyes and revision.author_id != plan.requester_id else None,
     )
 
 
-def _why_not(plan: Plan, actor: Actor, mine: Approval | None, *, four_eyes: bool) -> str:
+def _why_not(plan: Plan, revision: Revision, actor: Actor, mine: Approval | None, *, four_eyes: bool) -> str:
     """Why this person may not decide now, or nothing if they may."""
     if plan.stage != Stage.PENDING_APPROVAL:
         return f"This plan is {Stage(plan.stage).label.lower()}."
@@ -178,4 +191,6 @@ def _why_not(plan: Plan, actor: Actor, mine: Approval | None, *, four_eyes: bool
         return f"You have {mine.decision} this revision."
     if four_eyes and actor.user is not None and plan.requester_id == actor.user.pk:
         return "You asked for it, and the policy wants four eyes: somebody else decides."
+    if four_eyes and actor.user is not None and revision.author_id == actor.user.pk:
+        return "You wrote this revision, and the policy wants four eyes: somebody else decides."
     return ""

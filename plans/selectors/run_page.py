@@ -21,7 +21,7 @@ from plans.selectors.output import OutputWindow, output_window
 from plans.selectors.partial_result import Begun, PartialResult, has_partial_result, partial_result
 from plans.selectors.plan_page import current_revision, seen_behind
 from plans.selectors.state import state_shown
-from plans.selectors.steps import graph_of, what_runs
+from plans.selectors.steps import done_before, graph_of, what_runs
 from plans.selectors.undoing import undoing_of
 
 STEPS_SHOWN = 40
@@ -46,6 +46,7 @@ class RunStep:
     attempt: Attempt | None
     what: str
     left: Begun | None = None  # what it left standing, if it stopped
+    done_in: int | None = None  # the earlier revision that did it; its tries are the ones shown
 
     @property
     def by(self) -> str:
@@ -173,17 +174,18 @@ def run_page(
     attempts: tuple[Attempt, ...] = ()
     window = None
     if chosen is not None and with_output:
-        attempts = tuple(Attempt.objects.filter(step=chosen.step).select_related("agent").order_by("number"))
+        tried = chosen.step.carried_from_id or chosen.step.pk
+        attempts = tuple(Attempt.objects.filter(step=tried).select_related("agent").order_by("number"))
         spoken = [one for one in attempts if one.started_at] or list(attempts)  # one that still waits says nothing
         wanted = next((one for one in attempts if one.number == number), spoken[-1] if spoken else None)
-        chosen = RunStep(chosen.step, wanted, chosen.what)
+        chosen = replace(chosen, attempt=wanted)
         window = output_window(wanted, line) if wanted else None
     if partial:
         rows = [replace(row, left=partial.of(row.step.key)) for row in rows]
     # Once a plan is rolled back, only what undoes its steps can go on; an item goes on with its step.
     asks = StepKind.ROLLBACK if plan.rollback_reason else StepKind.STEP
     stuck_keys = {row["key"] for row in facts if row["status"] in _STUCK and row["kind"] == asks}
-    bars, now_x, ends = _time(plan)
+    bars, now_x, ends = _time(revision)
     return RunPage(
         plan=plan,
         revision=revision,
@@ -209,7 +211,7 @@ def run_page(
         attempts=attempts,
         window=window,
         partial=partial,
-        may_undo=plan.stage == Stage.COMPLETED and _may_undo(plan, actor),
+        may_undo=plan.stage in (Stage.COMPLETED, Stage.REJECTED) and _may_undo(plan, actor),
     )
 
 
@@ -243,11 +245,16 @@ def _shown(plan: Plan, facts: list[dict[str, Any]], key: str) -> list[RunStep]:
         wanted.sort(key=lambda row: (_ATTENTION.get(row["status"], 4), place[row["id"]]))
     ids = [row["id"] for row in wanted]
     steps = Step.objects.defer("input", "origins", "proof", "preview", "span").in_bulk(ids)
+    did = {pk: step.carried_from_id or pk for pk, step in steps.items()}  # the rows that were tried
     latest: dict[UUID, Attempt] = {}
-    for attempt in Attempt.objects.filter(step__in=ids).select_related("agent").order_by("number"):
+    for attempt in Attempt.objects.filter(step__in=did.values()).select_related("agent").order_by("number"):
         latest[attempt.step_id] = attempt
     what = {row["id"]: what_runs(row["playbook"], row["tool"]) for row in wanted}
-    return [RunStep(one, latest.get(one.pk), what[one.pk]) for one in (plan.show(steps[pk]) for pk in ids)]
+    done_in = done_before(steps.values())
+    return [
+        RunStep(one, latest.get(did[one.pk]), what[one.pk], done_in=done_in.get(one.pk))
+        for one in (plan.show(steps[pk]) for pk in ids)
+    ]
 
 
 def _held(facts: list[dict[str, Any]], upstream: dict[str, list[str]], stuck: set[str]) -> list[str]:
@@ -269,10 +276,10 @@ def _called(step: Step) -> str:
     return f"undo {step.parent_key}" if step.kind == StepKind.ROLLBACK else step.key
 
 
-def _time(plan: Plan) -> tuple[list[Bar], float | None, tuple[datetime, datetime] | None]:
+def _time(revision: Revision) -> tuple[list[Bar], float | None, tuple[datetime, datetime] | None]:
     """The last attempts on one time axis, where now is on it, and its two ends."""
     ran = list(
-        Attempt.objects.filter(step__plan=plan, started_at__isnull=False)
+        Attempt.objects.filter(step__revision=revision, started_at__isnull=False)
         .select_related("step")
         .order_by("-started_at")[:BARS_SHOWN]
     )[::-1]

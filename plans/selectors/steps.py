@@ -34,6 +34,7 @@ class StepView:
     after: list[str]
     asked_for: bool
     undone_by: str = ""
+    done_in: int | None = None  # the earlier revision that did it
 
     @property
     def title(self) -> str:
@@ -87,6 +88,8 @@ def views_of(
     steps: Iterable[Step], upstream: Mapping[str, list[str]], undo: Mapping[str, str], *, words_matter: bool
 ) -> list[StepView]:
     """Steps with everything a person reads before deciding. `undo` says for each key what undoes it."""
+    found = list(steps)
+    done_in = done_before(found)
     return [
         StepView(
             step=step,
@@ -94,9 +97,19 @@ def views_of(
             after=upstream.get(step.key, []),
             asked_for=not words_matter or bool(step.span) or step.kind != StepKind.STEP,
             undone_by=undo.get(step.key, ""),
+            done_in=done_in.get(step.pk),
         )
-        for step in steps
+        for step in found
     ]
+
+
+def done_before(steps: Iterable[Step]) -> dict[UUID, int]:
+    """For each of these steps that an earlier revision has done, the number of that revision."""
+    carried = {step.pk: step.carried_from_id for step in steps if step.carried_from_id}
+    if not carried:
+        return {}
+    numbers = dict(Step.objects.filter(pk__in=carried.values()).values_list("pk", "revision__number"))
+    return {pk: numbers[source] for pk, source in carried.items() if source}
 
 
 def upstream_of(revision: Revision, keys: Mapping[UUID, str]) -> dict[str, list[str]]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from uuid import UUID
 
+from django.db.models import F
+
+from audit.query import RecordFilter, find_records
 from plans.enums import Stage, StepKind, StepStatus
-from plans.models import IN_ORDER, Plan, Step
+from plans.models import IN_ORDER, Attempt, Plan, Step
 from plans.recovery import named
 
-AT_REST = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED)
+_LONGEST_KEY = 58  # that still has room for a word before it
+AT_REST = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED, Stage.REJECTED)  # the last after an earlier revision ran
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +47,43 @@ class Undoing:
 
 
 def undoing_of(plan: Plan) -> Undoing:
-    """What would undo this plan; nothing while it can still go on by itself."""
-    if plan.stage not in AT_REST:
+    """What would undo this plan; nothing while it can still go on by itself, or has not run.
+
+    It is what the revision that ran last has done, also if another one was written since then.
+    """
+    ran = last_run(plan) if plan.stage in AT_REST else None
+    if ran is None:
         return Undoing()
-    rows = Step.objects.filter(plan=plan, revision__number=plan.revision_number).exclude(kind=StepKind.ITEM)
+    rows = Step.objects.filter(revision=ran).exclude(kind=StepKind.ITEM)
     return what_undoes(rows.defer("output", "origins", "proof", "preview", "span").order_by(*IN_ORDER))
+
+
+def last_run(plan: Plan) -> UUID | None:
+    """The revision that ran last: what it did is how things are, whatever was only written since then. None if none ran."""
+    ran = Attempt.objects.filter(plan=plan, started_at__isnull=False).order_by("-step__revision__number")
+    return ran.values_list("step__revision", flat=True).first()
+
+
+def undone_since(plan: Plan, done: Iterable[Step]) -> dict[str, int]:
+    """Which of these done steps of a plan a plan of its own has undone since, by key, and the number of that plan."""
+    asked = find_records(RecordFilter(trace_id=plan.trace_id, types=("plan.undo_asked",))).records
+    numbers = [int(record.metadata["number"]) for record in asked]
+    if not numbers:
+        return {}
+    rows = Step.objects.filter(plan__number__in=numbers, revision__number=F("plan__revision_number"))
+    ended = rows.filter(kind=StepKind.STEP, status=StepStatus.COMPLETED).order_by("finished_at")
+    undoing = {key: (at, number) for key, at, number in ended.values_list("key", "finished_at", "plan__number")}
+    found = {}
+    for step in done:
+        at, number = undoing.get(undo_key(step.key), (None, 0))
+        if at and step.finished_at and at > step.finished_at:
+            found[step.key] = number
+    return found
+
+
+def undo_key(key: str) -> str:
+    """The key of the step that undoes this one, in a plan of its own."""
+    return f"undo-{key}" if len(key) <= _LONGEST_KEY else key
 
 
 def what_undoes(steps: Iterable[Step]) -> Undoing:

@@ -9,6 +9,7 @@ from plans.services.asking import answer_request, create_plan, submit_request
 from plans.services.control import cancel_plan, pause_plan, resume_plan, skip_step
 from plans.services.deciding import approve_plan, reject_plan
 from plans.services.policy import change_policy
+from plans.services.revising import revise_plan
 from plans.services.running import give_up_step, retry_plan, retry_step
 from plans.services.undoing import undo_plan
 
@@ -24,6 +25,7 @@ __all__ = [
     "resume_plan",
     "retry_plan",
     "retry_step",
+    "revise_plan",
     "skip_step",
     "submit_request",
     "undo_plan",

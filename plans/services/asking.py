@@ -25,7 +25,7 @@ from plans.errors import BadText, Conflict, InvalidPlan, NotFound
 from plans.intake import conversation
 from plans.intake.decomposer import RequestDecomposer, UnusableText, check_text
 from plans.models import Attempt, Plan, Request, Session
-from plans.planning.drafts import PlanDraft
+from plans.planning.drafts import Kept, PlanDraft
 from plans.planning.planner import History, WorkPlanner
 from plans.planning.programs import draft_from_program
 from plans.planning.saving import save_plan
@@ -154,7 +154,7 @@ def _understand(request: Request) -> None:
 
 
 def _plan(request: Request, found: Decomposition, planner: WorkPlanner) -> None:
-    draft = planner.draft(request.text, found, clashes=_clashes())
+    draft = planner.draft(request.text, found, clashes=other_plans())
     if errors := errors_in(draft):
         lifecycle.move_request(request, to=RequestStatus.FAILED)
         conversation.refused(request, f"No plan could be made: {errors[0]['msg']}")
@@ -184,7 +184,12 @@ def _history() -> dict[str, History]:
     }
 
 
-def _clashes() -> list[str]:
+def record_of_playbooks() -> dict[str, tuple[int, int]]:
+    """How often each playbook went well in the last 90 days, and how often it was tried."""
+    return {path: (known.well, known.tried) for path, known in _history().items()}
+
+
+def other_plans() -> list[str]:
     """Plans that run now, as people name them."""
     running = Plan.objects.in_stages(Stage.APPROVED, Stage.EXECUTING).exclude(service="")
     return [f"plan {number} ({service})" for number, service in running.values_list("number", "service")[:5]]
@@ -214,12 +219,24 @@ def draft_of_program(
     """The valid draft of a plan in a program's words. Raises NotAllowed, and InvalidPlan, which is on record then."""
     check(actor, Action.ASK)
     try:
-        draft = draft_from_program(goal, steps, budget, max_parallel)
-        if errors := errors_in(draft) + text_errors(goal, ["goal"]):
-            raise InvalidPlan(errors)
+        return valid_draft(goal, steps, budget, max_parallel)
     except InvalidPlan as error:
         with acting(actor), transaction.atomic():
             subject = ("person", actor.name)
             trail.record("plan.refused", subject=subject, reason=error.sentence, errors=error.errors[:20])
         raise
+
+
+def valid_draft(
+    goal: str,
+    steps: Sequence[Any],
+    budget: Mapping[str, Any] | None,
+    max_parallel: int | None,
+    *,
+    kept: Mapping[str, Kept] | None = None,
+) -> PlanDraft:
+    """The draft of a plan in a program's words, or all that is wrong with it. Raises InvalidPlan."""
+    draft = draft_from_program(goal, steps, budget, max_parallel, kept=kept)
+    if errors := errors_in(draft) + text_errors(goal, ["goal"]):
+        raise InvalidPlan(errors)
     return draft

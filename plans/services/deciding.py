@@ -25,8 +25,8 @@ from plans.services.common import checked, visible
 
 # Written out like the records that go with it.
 _ANSWER: Final = (
-    f"INSERT INTO {Approval._meta.db_table} (id, plan_id, revision_id, digest, decision, approver_id, requester_id, comment, policy_id, "  # noqa: S608
-    "four_eyes) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id"
+    f"INSERT INTO {Approval._meta.db_table} (id, plan_id, revision_id, digest, decision, approver_id, requester_id, author_id, comment, "  # noqa: S608
+    "policy_id, four_eyes) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id"
 )
 
 
@@ -82,7 +82,8 @@ def _approve(actor: Actor, plan: Plan, digest: str, comment: str) -> None:
             _start(plan, standing, _voters(standing))
         return
     if standing.self_approval:
-        raise SelfApproval("You asked for this plan, so someone else has to approve it (four eyes).")
+        did = "asked for" if plan.requester_id == (actor.user and actor.user.pk) else "wrote this revision of"
+        raise SelfApproval(f"You {did} this plan, so someone else has to approve it (four eyes).")
     _check_unchanged(plan, standing)
     _answer(actor, plan, standing, Decision.APPROVED, comment)
     trail.record(
@@ -153,6 +154,7 @@ def _answer(actor: Actor, plan: Plan, standing: gate.Standing, decision: Decisio
             str(decision),
             actor.user and actor.user.pk,
             plan.requester_id,
+            standing.revision["author_id"],
             comment,
             standing.policy["id"],
             standing.four_eyes,

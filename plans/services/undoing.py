@@ -21,12 +21,11 @@ from plans.errors import IllegalTransition
 from plans.execution import engine
 from plans.models import Plan, Step
 from plans.planning.saving import save_plan
-from plans.selectors.undoing import Undoing, undoing_of, undone_by
+from plans.selectors.undoing import Undoing, undo_key, undoing_of, undone_by
 from plans.services.asking import draft_of_program
 from plans.services.common import checked, operable
 
 Json = dict[str, Any]
-_LONGEST_KEY = 58  # that still has room for a word before it
 
 
 def undo_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
@@ -76,7 +75,7 @@ def _program(plan: Plan, undoing: Undoing) -> list[Json]:
             raise IllegalTransition(f"What undoes {key} can not be written down any more: {error}") from error
         steps.append(
             {
-                "key": f"undo-{key}" if len(key) <= _LONGEST_KEY else key,
+                "key": undo_key(key),
                 "name": f"Undo {key}",
                 "tool": row.tool,
                 "input": value,

@@ -81,9 +81,13 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_rows(p_revision uuid) RETURNS text STABLE LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
--- Every leaf of a revision's digest as it is stored, with the keys it depends on, in order, as JSON.
+-- Every leaf of a revision's digest as it is stored, with the keys it depends on, in order, as JSON. "carried" says whether an earlier
+-- revision of the plan has done it, and its result is still the one that was left then.
 BEGIN
-    RETURN (SELECT '[' || coalesce(string_agg(format('{"unmet":%s,"undoes":%s,', step.unmet,
+    RETURN (SELECT '[' || coalesce(string_agg(format('{"unmet":%s,"carried":%s,"undoes":%s,', step.unmet,
+            CASE WHEN step.carried_from_id IS NULL THEN 'false' ELSE to_json(step.status IN ('completed', 'skipped') AND EXISTS (
+                SELECT FROM plans_step done WHERE done.id = step.carried_from_id AND done.plan_id = step.plan_id
+                    AND done.status = step.status AND done.output IS NOT DISTINCT FROM step.output)) END,
             CASE WHEN step.parent_id IS NULL THEN '""' ELSE (SELECT to_json(key) FROM plans_step undone WHERE undone.id = step.parent_id) END)
         || substr(chiffon_step_told(step, chiffon_depends_on(step.id)), 2),
         ',' ORDER BY step.index), '') || ']'

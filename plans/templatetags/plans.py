@@ -184,6 +184,28 @@ def whole(value: Any) -> str:
 
 
 @register.filter
+def rows(text: str) -> int:
+    """How many rows a field for this text has: as many as its lines, within reason."""
+    return min(max(text.count("\n") + 1 + len(text) // 120, 2), 14)
+
+
+@register.filter
+def as_words(name: str) -> str:
+    """The name of a field that differs, as words: “input port”, “what undoes it, input value”."""
+    first, _, rest = name.partition(".")
+    known = {
+        "depends_on": "after",
+        "timeout_seconds": "timeout",
+        "on_failure": "if it fails",
+        "for_each": "once for each of",
+    }
+    known |= {"max_parallel": "steps at once", "when": "only if", "rollback": "what undoes it,"}
+    return " ".join(
+        part for part in (known.get(first, first.replace("_", " ")), as_words(rest) if rest else "") if part
+    )
+
+
+@register.filter
 def bytes_of(value: float | None) -> str:
     """A size in words: 5.4 GB."""
     if value is None:

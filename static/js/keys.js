@@ -31,6 +31,7 @@
     a: () => open("approve"),
     r: () => open("reject"),
     e: () => click("[data-key=e]"),
+    c: () => click("[data-key=c]"),
   };
 
   document.addEventListener("keydown", (event) => {

@@ -18,6 +18,8 @@ CONTRACT = {
     ("GET", "/api/v1/plans/{id}"),
     ("POST", "/api/v1/plans/{id}/approve"),
     ("POST", "/api/v1/plans/{id}/reject"),
+    ("POST", "/api/v1/plans/{id}/revisions"),
+    ("GET", "/api/v1/plans/{id}/revisions"),
     ("POST", "/api/v1/plans/{id}/steps/{key}/retry"),
     ("POST", "/api/v1/plans/{id}/steps/{key}/skip"),
     ("POST", "/api/v1/plans/{id}/steps/{key}/give-up"),

@@ -38,6 +38,9 @@ MATRIX = {
     "resume_plan": (STEERS, "requests:write"),
     "retry_plan": (STEERS, "requests:write"),
     "undo_plan": (frozenset({R.ADMINISTRATOR}), "requests:write"),  # of somebody else's plan; it takes the right to ask
+    "revise_plan": (frozenset({R.ADMINISTRATOR}), "requests:write"),  # as above
+    "list_revisions": (SEES_ALL, "plans:read"),
+    "get_program": (SEES_ALL, "plans:read"),
     "skip_step": (DECIDES, "plans:approve"),
     "give_up_step": (STEERS, "requests:write"),
     "get_partial_result": (SEES_ALL, "plans:read"),
@@ -105,6 +108,7 @@ def world(requester):
         "create_plan": {"goal": "Try", "steps": [factories.step()]},
         "approve_plan": {"digest": digest},
         "reject_plan": {"reason": "Not today"},
+        "revise_plan": {"reason": "Better so", "steps": [factories.step("other")]},
         "cancel_plan": {"reason": "Not today"},
         "skip_step": {"reason": "Not today"},
         "give_up_step": {"reason": "Not today"},

@@ -61,6 +61,10 @@ def pages(demo, chromium):
     torn = {**fail, "depends_on": ["say"], "on_failure": "rollback"}
     undone = demo.ended(demo.approved(demo.written(keep, undoable, torn, goal="Take it back")))
     undoes = demo.ended(demo.approved(demo.written(undoable, goal="Say it, with a way back")))
+    changed = demo.ended(demo.approved(demo.written(echo, torn | {"on_failure": "stop"}, goal="Say it otherwise")))
+    program = demo.requester.get(f"/plans/{changed['id']}/program")
+    program["steps"][1] |= {"timeout_seconds": 5, "input": {"times": 0}}
+    demo.requester.post(f"/plans/{changed['id']}/revisions", reason="It fails no more", **program)
     completed = demo.ended(demo.approved(demo.written(echo, goal="Say it")))
     task = completed["steps"][0]["task_id"]
     demo.until(lambda: demo.auditor.get(f"/audit/tasks/{task}").get("commit"))
@@ -99,6 +103,15 @@ def pages(demo, chromium):
         "run, over budget": ("requester", f"/plans/{spent['number']}/run/"),
         "plan, over budget": ("requester", f"/plans/{spent['number']}/"),
         "run, rolled back, with state": ("requester", f"/plans/{undone['number']}/run/"),
+        "revise": ("requester", f"/plans/{failed['number']}/revise/"),
+        "revise, with what is done": ("requester", f"/plans/{changed['number']}/revise/"),
+        "plan, revised": ("approver", f"/plans/{changed['number']}/"),
+        "run, revised": ("approver", f"/plans/{changed['number']}/run/"),
+        "revisions": ("approver", f"/plans/{changed['number']}/revisions/"),
+        "task, done in another revision": (
+            "auditor",
+            f"/audit/tasks/{demo.plan(changed['id'])['steps'][0]['task_id']}/",
+        ),
         "undo": ("requester", f"/plans/{undoes['number']}/undo/"),
         "agents": ("admin", "/agents/"),
         "agent": ("admin", "/agents/forge-01/"),

@@ -20,7 +20,11 @@ UNCLEAR = {"failed", "unknown"}
 def broken(installation: Installation, plan_id: str) -> list[str]:
     """Every invariant that a plan breaks, in words; empty if all hold."""
     (plan,) = installation.rows("SELECT * FROM plans_plan WHERE id = %s", plan_id)
-    steps = installation.rows("SELECT * FROM plans_step WHERE plan_id = %s ORDER BY index, item_index", plan_id)
+    steps = installation.rows(
+        "SELECT step.*, revision.number AS revision FROM plans_step step JOIN plans_revision revision ON revision.id = step.revision_id "
+        "WHERE step.plan_id = %s ORDER BY revision.number, index, item_index",
+        plan_id,
+    )
     attempts = installation.rows("SELECT * FROM plans_attempt WHERE plan_id = %s ORDER BY step_id, number", plan_id)
     records = installation.rows(
         "SELECT sequence, type, canonical::jsonb #>> '{subject,id}' AS subject_id, canonical, encode(sha256, 'hex') AS sha256, canonical::jsonb -> 'metadata' AS metadata "
@@ -108,13 +112,17 @@ def _steps(plan: Any, steps: Iterable[Any], tries: dict[Any, list[Any]]) -> Iter
     for step in steps:
         mine = Counter(attempt["status"] for attempt in tries[step["id"]])
         spread = step["for_each"] is not None and step["kind"] == "step"
+        if step["carried_from_id"]:  # an earlier revision did it
+            if mine:
+                yield f"step {step['key']} was done in an earlier revision, and tried again"
+            continue
         if not spread and ((step["status"] == "completed") != (mine["completed"] == 1) or mine["completed"] > 1):
             yield f"step {step['key']} is {step['status']} and its tries are {dict(mine)}"
         if spread and mine:
             yield f"step {step['key']} runs for a list and was tried itself"
         if step["status"] == "running" or (step["status"] == "ready" and mine):
             yield f"step {step['key']} is {step['status']} and the plan is at rest"
-        if not _may_stay(plan, step):
+        if step["revision"] == plan["revision_number"] and not _may_stay(plan, step):
             yield f"the plan is {plan['stage']} and {step['key']} is {step['status']}"
         if step["when"] and step["status"] == "skipped" and "condition does not hold" in step["summary"] and mine:
             yield f"step {step['key']} was skipped by its condition, and tried"
@@ -133,7 +141,7 @@ def _items(steps: list[Any], records: list[Any]) -> Iterator[str]:
     """A list that was found stays as it was found: a row for each of its items, and a step that knows how many are open."""
     told = Counter(record["subject_id"] for record in records if record["type"] == "step.fanned_out")
     for step in steps:
-        if step["kind"] != "step" or step["for_each"] is None:
+        if step["kind"] != "step" or step["for_each"] is None or step["carried_from_id"]:
             continue
         rows = [row for row in steps if row["parent_id"] == step["id"] and row["kind"] == "item"]
         wanted = list(enumerate(step["items"] or ()))

@@ -1,4 +1,4 @@
-"""`chiffon cancel|pause|resume|retry|skip|give-up|undo` and the end of `chiffon watch`, against a real server."""
+"""`chiffon cancel|pause|resume|retry|skip|give-up|revise|undo` and the end of `chiffon watch`, against a real server."""
 
 import json
 import threading
@@ -244,3 +244,37 @@ def test_the_help_names_each_of_them(chiffon):
     for name in ("cancel", "pause", "resume", "retry", "skip", "give-up", "undo"):
         assert name in said
     assert Plan.objects.count() == 0
+
+
+def test_a_failed_plan_is_written_to_a_file_and_handed_back_changed(asks, make, tmp_path):
+    plan = make(step("before"), broken("a", depends_on=["before"]))
+    file = tmp_path / "plan.json"
+    ran = asks("revise", str(plan.number), "--write", str(file))
+    assert ran.code == 0 and f"chiffon revise {plan.number} {file} --reason WHY" in ran.out
+    told = json.loads(file.read_text())
+    assert (told["digest"], [one["key"] for one in told["steps"]]) == (factories.digest_of(plan), ["before", "a"])
+    told["steps"][1]["input"]["times"] = 0
+    file.write_text(json.dumps(told))
+    ran = asks("revise", str(plan.number), str(file))
+    assert ran.code == 1 and "Say why it is changed" in ran.err
+    ran = asks("revise", str(plan.number), str(file), "--reason", "It fails no more")
+    assert ran.code == 0 and ran.out == (
+        f"Plan {plan.number} has revision 2, which waits for approval.\nNot repeated: before.\n"
+        f"Read it with: chiffon show {plan.number}\n"
+    )
+    assert "completed in revision 1: it is not repeated" in asks("show", str(plan.number)).out
+    again = asks("revise", str(plan.number), str(file), "--reason", "twice", "--json")
+    assert again.code == 1 and again.json["code"] == "digest_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{", "holds no JSON"), ("[]", "holds no plan"), ('{"steps": [], "x": 1}', "'x'"), (None, "read")],
+)
+def test_a_file_that_is_no_plan_is_a_sentence(asks, requester, tmp_path, text, said):
+    file = tmp_path / "plan.json"
+    if text is not None:
+        file.write_text(text)
+    ran = asks("revise", "1", str(file), "--reason", "x")
+    assert ran.code == 2 and said in ran.err
+    assert asks("revise", "1").code == 2

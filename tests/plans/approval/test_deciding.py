@@ -76,6 +76,14 @@ class TestWho:
                 four_eyes=True,
             )
 
+    def test_the_database_knows_who_wrote_the_revision_too(self, plan, digest, requester, approver):
+        answer = {"plan": plan, "revision": Revision.objects.get(plan=plan), "digest": digest, "approver": approver}
+        answer |= {"requester": requester, "policy": ApprovalPolicy.objects.get(active=True), "four_eyes": True}
+        with pytest.raises(IntegrityError, match="four_eyes_forbids_approving_ones_own_revision"), transaction.atomic():
+            Approval.objects.create(**answer, decision="approved", author=approver)
+        Approval.objects.create(**answer, decision="rejected", author=approver)
+        Approval.objects.create(**answer, decision="approved", author=requester)
+
     def test_a_policy_without_four_eyes_allows_it(self, db):
         factories.make_policy(four_eyes=False)
         both = make_user("both", Role.REQUESTER, Role.APPROVER)

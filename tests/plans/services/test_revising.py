@@ -1,0 +1,467 @@
+"""A plan that awaits approval or has failed is changed: a new revision, approved anew, that does not repeat what is done."""
+
+import pytest
+
+from agents.protocol import Failure, FailureMode, Outcome, WorkResult
+from audit.authority import Role
+from audit.context import Actor
+from audit.errors import NotAllowed
+from audit.models import DecisionRecord
+from plans import services
+from plans.errors import DigestMismatch, IllegalTransition, InvalidPlan, NotFound, Refused, SelfApproval
+from plans.execution.finish import finish
+from plans.models import Attempt, Plan, Revision, Step, TargetLock
+from plans.selectors.partial_result import partial_result
+from tests import factories
+from tests.engine import Engine, claim, stage, together
+from tests.factories import step
+
+pytestmark = [pytest.mark.django_db, pytest.mark.e2e_03]
+BROKEN = {"times": 9, "transient": False}
+
+
+@pytest.fixture
+def engine():
+    factories.make_agent("infra-1", slots=4)
+    return Engine()
+
+
+@pytest.fixture
+def who(requester):
+    return Actor.person(requester)
+
+
+@pytest.fixture
+def failed(requester, approver, engine):
+    """A plan of these steps that ran to where it fails."""
+
+    def made(*steps, **more):
+        plan = factories.approve(factories.make_plan(requester, list(steps), **more), approver)
+        engine.run()
+        plan = Plan.objects.get(pk=plan.pk)
+        assert plan.stage == "failed"
+        return plan
+
+    return made
+
+
+@pytest.fixture
+def revise(who):
+    def made(plan, *steps, reason="The port was wrong", **more):
+        return services.revise_plan(actor=who, plan_id=plan.pk, steps=list(steps), reason=reason, **more)
+
+    return made
+
+
+def broken(key="fail", **more):
+    return step(key, "diagnostic.fail", input=BROKEN, **more)
+
+
+def rows(plan, number):
+    found = Step.objects.filter(plan=plan, revision__number=number).order_by("index")
+    return {row.key: row for row in found}
+
+
+def states(plan, number=2):
+    return {key: row.status for key, row in rows(plan, number).items()}
+
+
+def started(plan):
+    return list(
+        Attempt.objects.filter(plan=plan, started_at__isnull=False).order_by("pk").values_list("step__key", flat=True)
+    )
+
+
+def facts(plan):
+    return [fact["text"] for fact in Revision.objects.get(plan=plan, number=plan.revision_number).risk_facts]
+
+
+def test_a_pending_plan_gets_a_new_revision_with_a_new_digest(requester, revise):
+    plan = factories.make_plan(requester, [step("say"), step("again", depends_on=["say"])])
+    old = factories.digest_of(plan)
+    made = revise(plan, step("say", input={"value": "other"}), step("again", depends_on=["say"]))
+    assert (made.pk, made.stage, made.revision_number) == (plan.pk, "pending_approval", 2)
+    assert factories.digest_of(plan) != old
+    revision = Revision.objects.get(plan=plan, number=2)
+    assert (revision.because, revision.author) == ("The port was wrong", requester)
+    assert "carried" not in revision.header
+    record = DecisionRecord.objects.get(type="plan.revised")
+    assert (record.reason, record.trace_id) == ("The port was wrong", plan.trace_id)
+    told = record.metadata
+    assert (told["revision"], told["digest"], told["changed"], told["kept"]) == (2, revision.digest, ["say"], ["again"])
+    moves = DecisionRecord.objects.filter(type="plan.stage_changed", trace_id=plan.trace_id).order_by("sequence")
+    assert [(one.metadata["was"], one.metadata["now"]) for one in moves][-2:] == [
+        ("pending_approval", "draft"), ("draft", "pending_approval"),
+    ]  # fmt: skip
+
+
+def test_what_is_done_is_not_repeated_and_its_output_is_read(failed, revise, approver, engine):
+    plan = failed(
+        step("find"),
+        broken(depends_on=["find"]),
+        step("use", input={"value": "{{ steps.find.output.value }}"}, depends_on=["fail", "find"]),
+    )
+    made = revise(
+        plan,
+        step("find"),
+        step("fail", depends_on=["find"]),
+        step("use", input={"value": "{{ steps.find.output.value }}"}, depends_on=["fail", "find"]),
+    )
+    assert states(plan) == {"find": "completed", "fail": "waiting", "use": "waiting"}
+    done = rows(plan, 2)["find"]
+    before = rows(plan, 1)["find"]
+    assert done.carried_from == before and done.output == before.output and done.released
+    assert (done.started_at, done.finished_at, done.summary) == (before.started_at, before.finished_at, before.summary)
+    assert {key: row.unmet for key, row in rows(plan, 2).items()} == {"find": 0, "fail": 0, "use": 1}
+    assert Revision.objects.get(plan=plan, number=2).header["carried"] == ["find"]
+    assert (made.finished_at, Plan.objects.get(pk=plan.pk).finished_at) == (plan.finished_at, None)
+    assert facts(made)[:2] == ["Revision 2 was written by requester", "1 step is done and not repeated"]
+    factories.approve(made, approver)
+    engine.run()
+    assert stage(plan) == "completed"
+    assert started(plan) == ["find", "fail", "fail", "use"]
+    assert rows(plan, 2)["use"].output["value"] == "find"
+    assert states(plan, 1) == {"find": "completed", "fail": "failed", "use": "waiting"}
+
+
+def test_a_done_step_that_changed_or_comes_after_one_that_did_runs_again(failed, revise):
+    plan = failed(step("a"), step("b", depends_on=["a"]), step("c"), broken(depends_on=["b", "c"]))
+    made = revise(
+        plan,
+        step("a", input={"value": "new"}),
+        step("b", depends_on=["a"]),
+        step("c"),
+        step("fail", depends_on=["b", "c"]),
+    )
+    assert states(plan) == {"a": "waiting", "b": "waiting", "c": "completed", "fail": "waiting"}
+    assert "a and b are done and run again" in facts(made)
+
+
+def test_a_done_step_can_be_left_out_and_that_is_said(failed, revise):
+    plan = failed(step("a"), step("b"), broken())
+    made = revise(plan, step("b"), step("fail"))
+    assert states(plan) == {"b": "completed", "fail": "waiting"}
+    assert "a began and is left out now" in facts(made)
+
+
+def test_a_step_whose_end_nobody_knows_runs_again_and_that_is_said(requester, approver, engine, revise):
+    plan = factories.approve(
+        factories.make_plan(requester, [step("a"), step("b", depends_on=["a"], retry={"attempts": 1})]), approver
+    )
+    engine.step()
+    ((attempt, token, _),) = engine.dispatch()
+    claimed = claim(attempt, token)
+    lost = WorkResult(Outcome.INTERRUPTED, failure=Failure(FailureMode.AGENT, "Its processes are gone."))
+    assert finish(attempt, token=claimed.token, result=lost, lines=(0, ""))
+    assert (stage(plan), states(plan, 1)) == ("failed", {"a": "completed", "b": "unknown"})
+    made = revise(plan, step("a"), step("b", depends_on=["a"], timeout_seconds=9))
+    assert states(plan) == {"a": "completed", "b": "waiting"}
+    assert "Nobody knows how b ended, and it runs again" in facts(made)
+    assert Plan.objects.get(pk=plan.pk).summary == "2 steps, as requester wrote them in revision 2."
+
+
+def test_a_skipped_step_stays_skipped_and_what_came_after_it_stays_done(failed, revise, approver, engine):
+    plan = failed(
+        step("a"), step("b", when="false", depends_on=["a"]), step("c", depends_on=["b"]), broken(depends_on=["c"])
+    )
+    revise(
+        plan,
+        step("a"),
+        step("b", when="false", depends_on=["a"]),
+        step("c", depends_on=["b"]),
+        step("fail", depends_on=["c"]),
+    )
+    assert states(plan) == {"a": "completed", "b": "skipped", "c": "completed", "fail": "waiting"}
+    factories.approve(plan, approver)
+    engine.run()
+    assert stage(plan) == "completed" and started(plan) == ["a", "c", "fail", "fail"]
+
+
+def test_what_is_done_on_a_host_is_not_started_again_and_the_host_is_taken_anew(failed, revise, approver, engine):
+    nap = step("nap", "diagnostic.sleep", input={"seconds": 0, "target": "atlas"})
+    plan = failed(nap, broken(depends_on=["nap"]))
+    revise(plan, nap, step("again", "diagnostic.sleep", input={"seconds": 0, "target": "atlas"}, depends_on=["nap"]))
+    plan = factories.approve(plan, approver)
+    assert plan.targets == ["host:atlas"] and TargetLock.objects.filter(plan=plan).exists()
+    engine.run()
+    assert stage(plan) == "completed" and started(plan) == ["nap", "fail", "again"]
+    assert not TargetLock.objects.filter(plan=plan).exists()
+
+
+def test_a_plan_of_which_nothing_is_wanted_any_more_is_completed_without_a_start(failed, revise, approver):
+    plan = failed(step("a"), broken(depends_on=["a"]))
+    revise(plan, step("a"), step("fail", when="steps.a.status != 'completed'", depends_on=["a"]))
+    assert factories.approve(plan, approver).stage == "completed"
+    assert states(plan) == {"a": "completed", "fail": "skipped"}
+
+
+def test_the_output_of_a_list_stays_as_a_whole(failed, revise, approver, engine):
+    each = step("each", for_each=["x", "y"], input={"value": "{{ item }}"})
+    after = step("after", input={"value": "{{ steps.each.output.items }}"}, depends_on=["each", "fail"])
+    plan = failed(each, broken(depends_on=["each"]), after)
+    revise(plan, each, step("fail", depends_on=["each"]), after)
+    factories.approve(plan, approver)
+    engine.run()
+    assert stage(plan) == "completed"
+    assert [item["value"] for item in rows(plan, 2)["after"].output["value"]] == ["x", "y"]
+    assert started(plan).count("each.0") == 1
+    assert not Step.objects.filter(revision__number=2, kind="item").exists()
+
+
+def test_what_a_revision_undone_later_reads_is_what_was_left_long_ago(failed, revise, approver, engine, who):
+    undo = {"tool": "diagnostic.echo", "input": {"value": "remove {{ steps.make.output.value }}"}}
+    plan = failed(step("make", rollback=undo), broken(depends_on=["make"]))
+    revise(plan, step("make", rollback=undo), step("fail", depends_on=["make"]))
+    factories.approve(plan, approver)
+    engine.run()
+    assert stage(plan) == "completed"
+    made = services.undo_plan(actor=who, plan_id=plan.pk)
+    assert [(row.key, row.input) for row in Step.objects.filter(plan=made)] == [("undo-make", {"value": "remove make"})]
+
+
+@pytest.mark.parametrize("end", ["cancelled", "rejected"])
+def test_a_revision_that_never_ran_takes_nothing_from_what_can_be_undone(failed, revise, approver, who, end):
+    undo = {"tool": "diagnostic.echo", "input": {"value": "remove {{ steps.make.output.value }}"}}
+    plan = failed(step("make", rollback=undo), broken(depends_on=["make"]))
+    revise(plan, step("other"))
+    if end == "cancelled":
+        services.cancel_plan(actor=who, plan_id=plan.pk, reason="No")
+    else:
+        services.reject_plan(actor=Actor.person(approver), plan_id=plan.pk, reason="No")
+    assert stage(plan) == end
+    ways = partial_result(Plan.objects.get(pk=plan.pk), who).recoveries
+    assert [way.kind for way in ways] == ["undo"]
+    made = services.undo_plan(actor=who, plan_id=plan.pk)
+    assert [(row.key, row.input) for row in Step.objects.filter(plan=made)] == [("undo-make", {"value": "remove make"})]
+
+
+def test_what_was_undone_since_is_done_anew(failed, revise, approver, engine, who):
+    undo = {"tool": "diagnostic.echo", "input": {"value": "gone"}}
+    plan = failed(step("a"), step("make", rollback=undo), broken(depends_on=["make"]))
+    undoing = services.undo_plan(actor=who, plan_id=plan.pk)
+    made = revise(plan, step("a"), step("make", rollback=undo), step("fail", depends_on=["make"]))
+    assert states(plan)["make"] == "completed"  # nobody approved that it is undone
+    factories.approve(undoing, approver)
+    engine.run()
+    made = revise(plan, step("a"), step("make", rollback=undo), step("fail", depends_on=["make"], timeout_seconds=9))
+    assert {**states(plan, 3)} == {"a": "completed", "make": "waiting", "fail": "waiting", "make.rollback": "waiting"}
+    assert "make was undone since, and runs again" in facts(made)
+    factories.approve(made, approver)
+    engine.run()
+    assert stage(plan) == "completed" and started(plan).count("make") == 2
+
+
+def test_a_carried_step_is_rolled_back_when_its_revision_fails(failed, revise, approver, engine):
+    undo = {"tool": "diagnostic.echo", "input": {"value": "remove {{ steps.make.output.value }}"}}
+    plan = failed(step("make", rollback=undo), broken(depends_on=["make"]))
+    revise(plan, step("make", rollback=undo), broken(depends_on=["make"], on_failure="rollback"))
+    factories.approve(plan, approver)
+    engine.run()
+    plan = Plan.objects.get(pk=plan.pk)
+    assert plan.stage == "failed" and "make was rolled back" in plan.stage_reason.lower()
+    assert rows(plan, 2)["make.rollback"].output == {"value": "remove make"}
+    with pytest.raises(IllegalTransition, match="rolled back"):
+        revise(plan, step("make"), step("other"))
+
+
+def test_only_how_a_done_step_is_undone_may_change_without_it_running_again(failed, revise):
+    plan = failed(step("make"), broken(depends_on=["make"]))
+    revise(plan, step("make", rollback={"tool": "diagnostic.noop"}), step("fail", depends_on=["make"]))
+    assert states(plan) == {"make": "completed", "fail": "waiting", "make.rollback": "waiting"}
+
+
+def test_a_third_revision_knows_who_did_the_work(failed, revise, approver, engine):
+    plan = failed(step("a"), broken(depends_on=["a"]))
+    revise(plan, step("a"), broken("other", depends_on=["a"]))
+    factories.approve(plan, approver)
+    engine.run()
+    assert stage(plan) == "failed"
+    revise(plan, step("a"), step("other", depends_on=["a"]))
+    assert rows(plan, 3)["a"].carried_from == rows(plan, 1)["a"]
+    assert rows(plan, 2)["a"].carried_from == rows(plan, 1)["a"]
+
+
+def test_what_was_done_counts_although_a_revision_in_between_never_ran(failed, revise):
+    plan = failed(step("a"), broken(depends_on=["a"]))
+    revise(plan, step("a", input={"value": "by mistake"}), step("fail", depends_on=["a"]))
+    assert states(plan)["a"] == "waiting"
+    revise(plan, step("a"), step("fail", depends_on=["a"]))
+    assert states(plan, 3)["a"] == "completed"
+
+
+def test_the_mended_playbook_of_the_same_step_is_a_change(failed, revise):
+    plan = failed(step("a"), broken(depends_on=["a"]))
+    with pytest.raises(Refused) as refused:
+        revise(plan, step("a"), broken(depends_on=["a"]))
+    assert refused.value.code == "nothing_changed" and "retry it" in refused.value.sentence
+    assert Plan.objects.get(pk=plan.pk).stage == "failed"
+
+
+def test_nothing_left_to_do_is_refused(failed, revise):
+    plan = failed(step("a"), broken())
+    with pytest.raises(Refused) as refused:
+        revise(plan, step("a"))
+    assert refused.value.code == "nothing_left"
+    assert Revision.objects.filter(plan=plan).count() == 1
+
+
+def test_goal_budget_and_limit_stay_unless_they_are_said(requester, revise):
+    plan = factories.make_plan(
+        requester, [step("a"), step("b")], goal="Deploy", budget={"call_ceiling": 9}, max_parallel=1
+    )
+    revise(plan, step("a", input={"value": "x"}), step("b"))
+    now = Plan.objects.get(pk=plan.pk)
+    assert (now.goal, now.max_parallel) == ("Deploy", 1)
+    assert Revision.objects.get(plan=plan, number=2).budget["call_ceiling"] == 9
+    revise(plan, step("a", input={"value": "x"}), step("b"), goal="Deploy it", budget=None, max_parallel=None)
+    now = Plan.objects.get(pk=plan.pk)
+    assert (now.goal, now.max_parallel, Revision.objects.get(plan=plan, number=3).budget) == ("Deploy it", None, {})
+
+
+def test_two_who_change_a_plan_at_once_lose_nothing_silently(requester, revise):
+    plan = factories.make_plan(requester, [step("a")])
+    seen = factories.digest_of(plan)
+    revise(plan, step("b"), digest=seen)
+    with pytest.raises(DigestMismatch, match="Nothing was changed"):
+        revise(plan, step("c"), digest=seen)
+    assert Plan.objects.get(pk=plan.pk).revision_number == 2
+
+
+def test_an_approval_of_what_was_seen_before_does_not_count(requester, approver, revise, engine):
+    factories.make_policy(approvals_needed=2)
+    plan = factories.make_plan(requester, [step("a")])
+    seen = factories.digest_of(plan)
+    services.approve_plan(actor=Actor.person(approver), plan_id=plan.pk, digest=seen)
+    revise(plan, step("b"))
+    second = Actor.person(factories.make_user("second", Role.APPROVER))
+    with pytest.raises(DigestMismatch):
+        services.approve_plan(actor=second, plan_id=plan.pk, digest=seen)
+    services.approve_plan(actor=second, plan_id=plan.pk, digest=factories.digest_of(plan))
+    assert stage(plan) == "pending_approval"  # the first answer was to revision 1
+    services.approve_plan(actor=Actor.person(approver), plan_id=plan.pk, digest=factories.digest_of(plan))
+    assert stage(plan) == "approved"
+
+
+@pytest.mark.parametrize("more", [{}, {"four_eyes": False}])
+def test_who_wrote_a_revision_does_not_approve_it(requester, engine, more):
+    factories.make_policy(**more)
+    plan = factories.make_plan(requester, [step("a")])
+    both = Actor.person(factories.make_user("both", Role.APPROVER, Role.ADMINISTRATOR))
+    services.revise_plan(actor=both, plan_id=plan.pk, steps=[step("b")], reason="Better so")
+    if more:
+        services.approve_plan(actor=both, plan_id=plan.pk, digest=factories.digest_of(plan))
+        assert stage(plan) == "approved"
+        return
+    with pytest.raises(SelfApproval, match="You wrote this revision"):
+        services.approve_plan(actor=both, plan_id=plan.pk, digest=factories.digest_of(plan))
+
+
+@pytest.mark.parametrize("at", ["approved", "executing", "paused", "completed", "cancelled", "rejected"])
+def test_a_plan_in_any_other_stage_is_not_changed(requester, approver, engine, revise, at):
+    plan = factories.make_plan(requester, [step("a"), step("b", depends_on=["a"])])
+    decider, asker = Actor.person(approver), Actor.person(requester)
+    if at == "rejected":
+        services.reject_plan(actor=decider, plan_id=plan.pk, reason="No")
+    else:
+        factories.approve(plan, approver)
+    if at in ("executing", "paused"):
+        engine.step()
+    if at == "paused":
+        services.pause_plan(actor=asker, plan_id=plan.pk)
+    if at == "completed":
+        engine.run()
+    if at == "cancelled":
+        services.cancel_plan(actor=asker, plan_id=plan.pk, reason="No")
+    assert stage(plan) == at
+    with pytest.raises(IllegalTransition):
+        revise(plan, step("c"))
+    assert Revision.objects.filter(plan=plan).count() == 1
+
+
+def test_who_may_not_steer_the_plan_or_ask_for_work_does_not_change_it(requester, approver):
+    plan = factories.make_plan(requester, [step("a")])
+    for person, error in ((approver, NotAllowed), (factories.make_user("other", Role.REQUESTER), NotFound)):
+        with pytest.raises(error):
+            services.revise_plan(actor=Actor.person(person), plan_id=plan.pk, steps=[step("b")], reason="x")
+
+
+@pytest.mark.parametrize(
+    ("steps", "place"),
+    [
+        ([], ["steps"]),
+        (["junk"], ["steps", 0]),
+        ([{"key": "a"}], ["steps", 0, "tool"]),
+        ([step("a", "no.such")], ["steps", 0, "tool"]),
+        ([step("a", input={"value": float("nan")})], ["steps", 0, "input", "value"]),
+        ([step("a", depends_on=["gone"])], ["steps", 0, "depends_on"]),
+        ([step("a", input={"value": "{{ steps.gone.output.value }}"})], ["steps", 0, "input", "value"]),
+        ([step(f"k{n}") for n in range(10_001)], ["steps"]),
+    ],
+)
+def test_what_is_no_plan_is_refused_with_its_place_and_nothing_is_saved(requester, revise, steps, place):
+    plan = factories.make_plan(requester, [step("a")])
+    with pytest.raises(InvalidPlan) as refused:
+        revise(plan, *steps)
+    assert refused.value.errors[0]["loc"] == place
+    now = Plan.objects.get(pk=plan.pk)
+    assert (now.stage, now.revision_number, Revision.objects.filter(plan=plan).count()) == ("pending_approval", 1, 1)
+    assert DecisionRecord.objects.filter(type="plan.refused", trace_id=plan.trace_id).count() == 1
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 2001, "a\0b"])
+def test_a_reason_is_needed(requester, revise, reason):
+    plan = factories.make_plan(requester, [step("a")])
+    with pytest.raises(Refused):
+        revise(plan, step("b"), reason=reason)
+
+
+@pytest.mark.parametrize("what", ["released", "output", "source", "more"])
+def test_what_is_said_to_be_done_can_not_be_forged(failed, revise, approver, engine, what):
+    plan = failed(step("a"), step("b"), broken())
+    revise(plan, step("a"), step("b", input={"value": "changed"}), step("fail"))
+    row = rows(plan, 2)
+    if what == "output":
+        Step.objects.filter(pk=row["a"].pk).update(output={"value": "forged"})
+    elif what == "source":
+        Step.objects.filter(pk=row["a"].carried_from_id).update(output={"value": "forged"})
+    elif what == "more":
+        forged = Step(
+            revision=row["a"].revision, plan=plan, index=9, key="c", name="c", tool="diagnostic.noop",
+            status="completed", carried_from=rows(plan, 1)["b"],
+        )  # fmt: skip
+        forged.save(force_insert=True)
+    else:
+        with pytest.raises(Exception, match="pgtrigger"):
+            Step.objects.filter(pk=row["b"].pk).update(carried_from=rows(plan, 1)["b"])
+        return
+    with pytest.raises(DigestMismatch, match=r"not what was approved"):
+        factories.approve(plan, approver)
+    assert stage(plan) == "pending_approval"
+
+
+def test_what_is_changed_between_approval_and_start_stops_the_plan(failed, revise, approver, engine):
+    plan = failed(step("a"), broken(depends_on=["a"]))
+    revise(plan, step("a"), step("fail", depends_on=["a"]))
+    factories.approve(plan, approver)
+    Step.objects.filter(pk=rows(plan, 2)["a"].pk).update(output={"value": "forged"})
+    engine.run()
+    now = Plan.objects.get(pk=plan.pk)
+    assert now.stage == "pending_approval" and "or what they left, is not what was approved" in now.stage_reason
+    assert started(plan) == ["a", "fail"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_approval_at_the_same_moment_is_of_what_was_seen_or_none(transactional_db):
+    requester = factories.make_user("requester", Role.REQUESTER)
+    decider = Actor.person(factories.make_user("approver", Role.APPROVER))
+    plan = factories.make_plan(requester, [step("a")])
+    seen = factories.digest_of(plan)
+    answers = together(
+        lambda: services.approve_plan(actor=decider, plan_id=plan.pk, digest=seen),
+        lambda: services.revise_plan(actor=Actor.person(requester), plan_id=plan.pk, steps=[step("b")], reason="x"),
+    )
+    now = Plan.objects.get(pk=plan.pk)
+    if now.revision_number == 1:
+        assert now.stage == "approved" and isinstance(answers[1], IllegalTransition)
+    else:
+        assert now.stage == "pending_approval" and isinstance(answers[0], DigestMismatch)
