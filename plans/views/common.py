@@ -10,6 +10,7 @@ from django.shortcuts import render
 
 from audit.authority import Action, check
 from audit.context import Actor
+from plans import live
 from plans.errors import NotFound
 from plans.models import Plan, Request
 
@@ -27,6 +28,15 @@ def find_plan(actor: Actor, number: int, action: Action = Action.SEE_PLAN) -> Pl
     check(actor, Action.SEE_PLAN, plan)  # first: what may not be seen is not found, whatever one wanted to do to it
     check(actor, action, plan)
     return plan
+
+
+def follow_plan(actor: Actor, number: int) -> tuple[Plan, str]:
+    """The plan, read after its live cursor was taken: what happens meanwhile is in it, or arrives over the socket, or both.
+
+    Raises as find_plan().
+    """
+    cursor = live.cursor_now(find_plan(actor, number))
+    return find_plan(actor, number), cursor
 
 
 def find_request(actor: Actor, request_id: UUID) -> Request:

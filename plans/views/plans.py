@@ -12,13 +12,13 @@ from django.views.decorators.http import require_safe
 
 from audit.authority import Action, check
 from audit.errors import NotAllowed
-from plans import live, services
+from plans import services
 from plans.enums import Stage
 from plans.errors import PlansError
 from plans.forms import ApproveForm, PlanFilter, RejectForm, whole_number
 from plans.selectors.lists import heading, plan_list
 from plans.selectors.plan_page import plan_page
-from plans.views.common import actor_of, find_plan, page
+from plans.views.common import actor_of, find_plan, follow_plan, page
 
 
 @require_safe
@@ -48,8 +48,7 @@ def plan(request: HttpRequest, number: int) -> HttpResponse:
 
 def _plan(request: HttpRequest, number: int, status: int = 200, **more: Any) -> HttpResponse:
     actor = actor_of(request)
-    found = find_plan(actor, number)
-    cursor = live.cursor_now(found)
+    found, cursor = follow_plan(actor, number)
     first = whole_number(request.GET.get("from")) or 1
     shown = plan_page(found, actor, first, request.GET.get("step", ""))
     return page(request, "plans/plan.html", "plans", {"page": shown, "cursor": cursor, **more}, status=status)

@@ -9,22 +9,20 @@ from django.views.decorators.http import require_safe
 
 from audit.authority import Action
 from audit.errors import NotAllowed
-from plans import live, services
+from plans import services
 from plans.errors import NotFound, PlansError
 from plans.forms import NarrowForm, whole_number
 from plans.models import Step
 from plans.selectors.partial_result import partial_result
 from plans.selectors.run_page import run_page
-from plans.views.common import actor_of, find_plan, page
+from plans.views.common import actor_of, find_plan, follow_plan, page
 
 
 @require_safe
 def run(request: HttpRequest, number: int) -> HttpResponse:
     """Is a person needed, and for what; then steps, time, output, hosts."""
     actor = actor_of(request)
-    plan = find_plan(actor, number)
-    # Taken before anything is read: what happens in between arrives over the socket as well, and is then the same.
-    cursor = live.cursor_now(plan)
+    plan, cursor = follow_plan(actor, number)
     shown = run_page(
         plan,
         actor,

@@ -5,6 +5,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from audit.context import SYSTEM, Actor
+from plans import live, services
 from plans.enums import EventType
 from plans.models import Attempt, Event, Plan, Step
 from plans.selectors import run_page
@@ -123,6 +124,21 @@ def test_a_run_of_many_steps_lists_those_that_need_eyes(browse, requester, appro
 def test_a_plan_that_never_ran_has_a_quiet_run_page(browse, requester, pending):
     page = run(browse(requester), pending)
     assert "Nothing runs before the plan is approved." in page
+
+
+@pytest.mark.parametrize("name", ["plans:plan", "plans:run"])
+def test_what_happens_before_the_cursor_of_a_page_is_on_the_page(browse, requester, pending, monkeypatch, name):
+    taken = live.cursor_now
+
+    def late(plan):
+        services.cancel_plan(actor=Actor.person(requester), plan_id=pending.pk, reason="Just now")
+        return taken(plan)
+
+    monkeypatch.setattr(live, "cursor_now", late)  # else nothing would come between the plan and its cursor
+    page = browse(requester).get(reverse(name, args=[pending.number])).content.decode()
+    head = page.partition('id="head"')[2].partition("</header>")[0]
+    assert "Just now" in head
+    assert "Awaiting approval" not in head
 
 
 def test_what_an_agent_does_is_told_once_the_newest_first(failed_run):
