@@ -21,6 +21,7 @@ from plans.planning.programs import PLAYBOOK_TOOL
 
 Json = dict[str, Any]
 SHOWN: Final = 40  # steps on one page
+MOST_FIELDS: Final = 600  # on one page: Django takes a thousand
 _ONE_LINE: Final = 90  # characters of a text that fit one line
 _WHOLE: Final = re.compile(r"[-+]?[0-9]{1,16}")
 _LONGEST: Final = 300_000  # characters of one field; what a plan may hold is told by its validation
@@ -132,10 +133,11 @@ class ReviseForm:
         for told in self.program:
             if told["key"] in out:
                 continue
-            step: Json = json.loads(json.dumps(told))
+            step: Json = json.loads(json.dumps(told))  # a copy of its own
             if told["key"] in by_key:
                 for entry in by_key[told["key"]].entries:
-                    _put(step, entry.path, _read(entry))
+                    if entry.value != entry.was:
+                        _put(step, entry.path, _read(entry))
                 if step.get("on_failure") != OnFailure.FALLBACK:
                     step.pop("fallback", None)
             if depends := list(dict.fromkeys(_without(before[told["key"]], out, before))):
@@ -203,7 +205,10 @@ class ReviseForm:
 
 
 def revise_form(program: Sequence[Json], shown: Sequence[Json], plan: Mapping[str, Any]) -> ReviseForm:
-    """The form for a program, with the steps that are `shown` as fields. `plan` says goal, budget and max_parallel."""
+    """The form for a program, with the steps that are `shown` as fields, or as many of them as one page may hold.
+
+    `plan` says goal, budget and max_parallel.
+    """
     places = {step["key"]: place for place, step in enumerate(program, start=1)}
     variables = _variables(shown)
     budget = plan["budget"]
@@ -212,7 +217,14 @@ def revise_form(program: Sequence[Json], shown: Sequence[Json], plan: Mapping[st
     for measure, name in CEILINGS.items():
         words = {"calls": "Calls at most", "cost": "Cost at most", "tokens": "Tokens at most"}[measure]
         whole.append(_limit(f"plan.{name}", words, budget.get(name), ("budget", name)))
-    return ReviseForm(program, [_fields(step, places[step["key"]], variables) for step in shown], whole, budget)
+    cards: list[StepFields] = []
+    room = MOST_FIELDS
+    for card in (_fields(step, places[step["key"]], variables) for step in shown):
+        room -= len(list(card.entries)) + 1
+        if cards and room < 0:
+            break
+        cards.append(card)
+    return ReviseForm(program, cards, whole, budget)
 
 
 def _fields(step: Json, index: int, variables: Mapping[str, Mapping[str, str]]) -> StepFields:

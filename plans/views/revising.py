@@ -90,7 +90,7 @@ def _form(request: HttpRequest, plan: Plan, before: Before) -> tuple[ReviseForm,
     for step in form.steps:
         step.row = rows[step.key]
         step.done_in = numbers[done[step.key].pk] if step.key in done else None
-    after = first + len(shown)
+    after = first + len(form.steps)
     return form, {
         "done": sorted(done, key=lambda key: rows[key].index),
         "done_named": named(sorted(done, key=lambda key: rows[key].index), 4),

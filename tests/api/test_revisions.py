@@ -42,6 +42,17 @@ def test_a_program_reads_a_plan_changes_it_and_hands_it_back(as_requester, faile
     assert (fail["status"], fail["carried_from"]) == ("pending", None)
 
 
+def test_to_revise_is_a_way_on_for_who_may(as_requester, as_approver, failed, plan):
+    def way(program, which):
+        ways = program.get(f"/plans/{which.pk}/partial-result").json()["recoveries"]
+        return next(((one["title"], one["allowed"], one["why_not"]) for one in ways if one["kind"] == "revise"), None)
+
+    assert way(as_requester, failed) == ("Revise the plan", True, "")
+    title, allowed, why_not = way(as_approver, failed)
+    assert (title, allowed) == ("Revise the plan", False) and "requester" in why_not
+    assert way(as_requester, plan) is None
+
+
 def test_each_revision_is_told_with_what_it_changed(as_requester, as_approver, failed):
     told = as_requester.get(f"/plans/{failed.number}/program").json()
     told["steps"][1]["input"] = {"times": 0}

@@ -90,6 +90,14 @@ def test_a_value_longer_than_any_field_stays_what_it_was():
     assert steps[0]["input"] == values
 
 
+def test_a_page_holds_no_more_fields_than_can_be_sent():
+    program = [told(f"s{n}", input={f"v{m}": m for m in range(100)}) for n in range(30)]
+    form = revise_form(program, program, WHOLE)
+    assert len(form.steps) == 5 and len(posted(form)) < 1000
+    form.fill(posted(form))
+    assert form.read() == (program, WHOLE)
+
+
 def test_what_was_left_out_leaves_its_place_to_what_came_before_it():
     steps = [told("a"), told("b", depends_on=["a"]), told("c", depends_on=["b"]), told("d", depends_on=["b", "c"])]
     _, (left, _) = read(steps, b__leave_out="on", c__leave_out="on")
