@@ -108,6 +108,8 @@ class PlanPageConsumer(PageSocket):
         self._line = 0
         self._rendered_at = 0.0
         self._awaits_output = False  # the page was told to load the output anew and has not said that it did
+        self._turned = False  # the page shows another output than its other parts are about
+        self._bell: asyncio.Event | None = None
 
     def permitted(self, actor: Actor) -> bool:
         plan = find_plan(self.scope["url_route"]["kwargs"]["plan_id"])
@@ -115,8 +117,12 @@ class PlanPageConsumer(PageSocket):
 
     async def hear(self, said: dict[str, Any]) -> bool:
         if "attempt" in said:  # the page shows another output now
+            before = self._attempt
             self._attempt, self._line = read_uuid(said["attempt"]), read_whole(said.get("line"))
             self._awaits_output = False
+            if self._attempt != before and self._bell is not None:
+                self._turned = True
+                self._bell.set()
             return False
         return await super().hear(said)
 
@@ -125,12 +131,16 @@ class PlanPageConsumer(PageSocket):
         is_run = self.parameter("view") != "plan"
         self._attempt, self._line = read_uuid(self.parameter("attempt")), read_whole(self.parameter("line"))
         async with following(readers_of(plan_id)) as (hub, bell):
+            self._bell = bell
             cursor = self.parameter("after")
             while True:
                 cursor, kinds, more = await self._news(hub, plan_id, cursor)
                 lines = await self._lines(hub, plan_id) if is_run else Lines([], 0)
                 if lines.html and not kinds and time.monotonic() - self._rendered_at > PROGRESS_SECONDS:
                     kinds = {"output"}  # how far a running step is changes without an event
+                if self._turned and is_run:
+                    kinds = kinds | {"output"}
+                self._turned = False
                 parts, asks = await self._parts(plan_id, kinds, is_run=is_run), False
                 if lines.html:
                     parts.append(f'<ol id="log" hx-swap-oob="beforeend">{"".join(lines.html)}</ol>')

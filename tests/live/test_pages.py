@@ -127,6 +127,20 @@ async def test_a_page_without_output_is_told_when_there_is_some_and_again_for_th
                 await page.message()
 
 
+async def test_a_page_that_turned_to_another_output_shows_the_rest_of_that_step_at_once(plan, step, cookie):
+    attempt = await in_thread(attempt_of, step)
+    later = await in_thread(attempt_of, await in_thread(lambda: plan.steps.exclude(pk=step.pk).first()))
+    await in_thread(start, plan, attempt)
+    after = await in_thread(cursor_now, plan)
+    async with Page(plan, cookie, after=after, attempt=attempt) as page:
+        assert await page.is_quiet(0.5)
+        await page.say({"attempt": str(later.pk), "line": 0})
+        html = await page.message()  # although nothing happened to the plan
+        assert f"Result of {later.step.key}" in html or f'id="step-{later.step.key}"' in html
+        await page.say({"attempt": str(later.pk), "line": 0})
+        assert await page.is_quiet(0.5)  # it knows that already
+
+
 async def test_an_attempt_of_another_plan_shows_nothing(plan, step, stranger, cookie):
     from tests.live.stories import plan_of
 
