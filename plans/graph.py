@@ -10,6 +10,7 @@ from typing import Final
 from plans.dag import layers
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, EDGE = 230, 60, 58, 18, 2
+LANE: Final = 8  # how high the room is that a curve has where it passes a column
 BAR: Final = 22  # how much higher a box with a bar is
 BEHIND: Final = 5  # how far the second sheet of a fan-out stands out
 SHOWN: Final = 12
@@ -161,23 +162,35 @@ def _place(
     says: str,
     segments: Mapping[str, tuple[Segment, ...]],
 ) -> Drawing:
-    columns = _columns([node.key for node in nodes], upstream)
+    columns = _with_lanes(_columns([node.key for node in nodes], upstream), upstream)
     by_key = {node.key: node for node in (*nodes, *undoing)}
     bars = {**{key: _bar(node.parts) for key, node in by_key.items() if node.parts is not None}, **segments}
     tall = HEIGHT + (BAR if bars else 0)
     edge = EDGE + (BEHIND if any(node.parts is not None for node in nodes) else 0)
-    height = max(len(column) for column in columns) * (tall + GAP_Y) - GAP_Y
+    heights = [sum((LANE if isinstance(one, Lane) else tall) + GAP_Y for one in column) - GAP_Y for column in columns]
+    height = max(heights)
     boxes: dict[str, Box] = {}
+    passes: dict[tuple[str, str], list[tuple[int, int]]] = {}
 
     def put(key: str, x: int, y: int) -> None:
         bar = tuple(Segment(x + 14 + part.x, part.width, part.tone) for part in bars.get(key, ()))
         boxes[key] = Box(by_key[key], x, y, segments=bar, height=tall)
 
     for number, column in enumerate(columns):
-        top = EDGE + (height - (len(column) * (tall + GAP_Y) - GAP_Y)) // 2
-        for row, key in enumerate(column):
-            put(key, EDGE + number * (WIDTH + GAP_X), top + row * (tall + GAP_Y))
-    curves = [_curve(boxes[before], boxes[key]) for key in boxes for before in upstream.get(key, ()) if before in boxes]
+        x, y = EDGE + number * (WIDTH + GAP_X), EDGE + (height - heights[number]) // 2
+        for one in column:
+            if isinstance(one, Lane):
+                passes.setdefault((one.start, one.end), []).append((x, y + LANE // 2))
+                y += LANE + GAP_Y
+            else:
+                put(one, x, y)
+                y += tall + GAP_Y
+    curves = [
+        _curve(boxes[before], boxes[key], passes.get((before, key), ()))
+        for key in boxes
+        for before in upstream.get(key, ())
+        if before in boxes
+    ]
     lanes: Counter[int] = Counter()
     for node in undoing:
         if (step := boxes.get(node.undoes)) is None:
@@ -202,6 +215,33 @@ def _columns(keys: Sequence[str], upstream: Mapping[str, Iterable[str]]) -> list
     return columns
 
 
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The room in one column for a curve that passes it, so that it never runs behind a box."""
+
+    start: str
+    end: str
+
+
+def _with_lanes(columns: Sequence[Sequence[str]], upstream: Mapping[str, Iterable[str]]) -> list[list[str | Lane]]:
+    """The columns with lanes for the curves that pass them: above the boxes if the curve comes from the upper half, else below."""
+    column_of = {key: number for number, column in enumerate(columns) for key in column}
+    found: list[list[str | Lane]] = [[]]
+    for number, column in enumerate(columns):
+        passing = [
+            Lane(start, key)
+            for later in columns[number + 1 :]
+            for key in later
+            for start in upstream.get(key, ())
+            if column_of.get(start, number) < number
+        ]
+        before = found[-1]
+        upper = {one.start if isinstance(one, Lane) else one for one in before[: len(before) // 2]}
+        above = [lane for lane in passing if lane.start in upper]
+        found.append([*above, *column, *(lane for lane in passing if lane not in above)])
+    return found[1:]
+
+
 def _bar(tones: Iterable[str]) -> tuple[Segment, ...]:
     """The bar of a group or a fan-out: a part for each tone, as wide as it is frequent."""
     counts = Counter(tones)
@@ -219,11 +259,15 @@ def _undo_curve(step: Box, undo: Box) -> Curve:
     return Curve(path, f"M{x2 - 4} {y2}L{x2} {y2 + 7}L{x2 + 4} {y2}z", hot=undo.node.spins, ghost=undo.node.ghost)
 
 
-def _curve(start: Box, end: Box) -> Curve:
-    x1, y1 = start.x + start.width, start.y + start.height // 2
+def _curve(start: Box, end: Box, passes: Iterable[tuple[int, int]]) -> Curve:
+    """From one box to the other, straight through the lanes at `passes` on its way."""
+    x, y = start.x + start.width, start.y + start.height // 2
     x2, y2 = end.x - 7, end.y + end.height // 2
-    bend = (x1 + x2) / 2
-    path = f"M{x1} {y1}C{bend:.1f} {y1} {bend:.1f} {y2} {x2} {y2}"
+    path = f"M{x} {y}"
+    for to_x, to_y, through in [*((lane_x, lane_y, WIDTH) for lane_x, lane_y in passes), (x2, y2, 0)]:
+        bend = (x + to_x) / 2
+        path += f"C{bend:.1f} {y} {bend:.1f} {to_y} {to_x} {to_y}" + (f"H{to_x + through}" if through else "")
+        x, y = to_x + through, to_y
     return Curve(path, f"M{x2} {y2 - 4}L{x2 + 7} {y2}L{x2} {y2 + 4}z", hot=end.node.spins)
 
 

@@ -1,5 +1,10 @@
 """The drawing of a plan's steps."""
 
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from plans.graph import SHOWN, Node, draw
 
 
@@ -36,3 +41,34 @@ def test_the_edge_into_a_running_step_is_hot():
 
 def test_no_step_is_no_drawing():
     assert draw([], {}).boxes == []
+
+
+@given(st.lists(st.sets(st.integers(0, 11), max_size=4), min_size=2, max_size=12))
+def test_no_curve_runs_behind_a_box(wanted):
+    upstream = {f"s{n}": [f"s{before}" for before in sorted(befores) if before < n] for n, befores in enumerate(wanted)}
+    drawing = draw([node(key) for key in upstream], upstream)
+    for curve in drawing.curves:
+        for x, y in points_of(curve.path):
+            assert not any(box.x < x < box.x + box.width and box.y <= y <= box.y + box.height for box in drawing.boxes)
+            assert 0 <= y <= drawing.height
+
+
+def points_of(path):
+    """Points along a path of cubic curves and horizontal lines, close enough to find any box."""
+    numbers = [(kind, [float(one) for one in values.split()]) for kind, values in re.findall(r"([MCH])([^MCH]+)", path)]
+    x = y = 0.0
+    for kind, values in numbers:
+        if kind == "M":
+            x, y = values
+        elif kind == "H":
+            yield from ((x + (values[0] - x) * part / 20, y) for part in range(21))
+            x = values[0]
+        else:
+            x1, y1, x2, y2, x3, y3 = values
+            for part in range(21):
+                t = part / 20
+                yield tuple(
+                    (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
+                    for a, b, c, d in ((x, x1, x2, x3), (y, y1, y2, y3))
+                )
+            x, y = x3, y3
