@@ -203,7 +203,7 @@ def ways_on(step: Stopped, rights: Rights, *, no_retry: str = "") -> tuple[Recov
         title = f"Go on with {step.key} on {named(left)}" if left else f"Go on with {step.key}"
         resume = Recovery("resume", title, effect, not cannot, cannot, tuple(left))
         found.insert(0 if left else 1, resume)  # where it is possible, it is the gentler way
-    no = step.barred or rights.decide
+    no = step.barred or (f"It changes what was approved. {rights.decide}" if rights.decide else "")
     found.append(
         Recovery(
             "skip",

@@ -19,10 +19,11 @@ AT_REST = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED, Stage.REJECTED)  # th
 
 @dataclass(frozen=True, slots=True)
 class Undoing:
-    """What undoes a plan, the last step done first, and which of the done steps stay as they are."""
+    """What undoes a plan, the last step done first, and which of the steps that did something stay as they are."""
 
     rows: list[Step] = field(default_factory=list)  # of kind rollback, or the step itself if its playbook names another
     stays: list[str] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)  # not done, and what undoes them reads what they would have answered
 
     @property
     def keys(self) -> list[str]:
@@ -43,6 +44,11 @@ class Undoing:
         if self.stays:
             one = len(self.stays) == 1
             said += f" {named(self.stays)} {'stays' if one else 'stay'} done: {'it does' if one else 'they do'} not say how to undo it."
+        if self.begun:
+            one = len(self.begun) == 1
+            said += f" {named(self.begun)} began and {
+                'stays as it is: what undoes it needs its' if one else 'stay as they are: what undoes them needs their'
+            } whole result."
         return said
 
 
@@ -90,7 +96,7 @@ def what_undoes(steps: Iterable[Step]) -> Undoing:
     """What would undo those of a revision's steps that are done, or begun. `steps` are all its rows in the order of work."""
     rows = list(steps)
     rollbacks = {row.parent_id: row for row in rows if row.kind == StepKind.ROLLBACK}
-    found, stays = [], []
+    found, stays, begun = [], [], []
     for row in reversed(rows):
         done = row.status == StepStatus.COMPLETED
         if row.kind != StepKind.STEP or not (done or row.started_at):
@@ -98,11 +104,12 @@ def what_undoes(steps: Iterable[Step]) -> Undoing:
         rollback = rollbacks.get(row.pk)
         if rollback is not None:  # it reads what the step answered, so it undoes nothing that is half done
             found += [rollback] if done and rollback.status != StepStatus.COMPLETED else []
+            begun += [] if done else [row.key]
         elif row.reversible_by and not (row.playbook or {}).get("limit"):  # the other one would touch more than it did
             found.append(row)
         elif done:
             stays.append(row.key)
-    return Undoing(found, stays[::-1])
+    return Undoing(found, stays[::-1], begun[::-1])
 
 
 def undone_by(row: Step) -> str:

@@ -136,7 +136,7 @@ def test_a_failed_playbook_can_be_tried_again_narrowed_or_skipped():
 def test_what_one_may_not_do_is_shown_with_the_reason():
     ways = ways_on(Stopped("a", 2), Rights(decide="Only approvers decide."))
     assert kinds(ways) == {"retry": True, "skip": False}
-    assert ways[1].why_not == "Only approvers decide."
+    assert ways[1].why_not == "It changes what was approved. Only approvers decide."
 
 
 def test_what_nobody_can_do_says_so_to_everyone():

@@ -1,5 +1,7 @@
 """To undo a plan that is at rest: a plan of its own, with the values that are known by then."""
 
+from typing import Any
+
 import pytest
 
 from agents.models import Playbook, PlaybookRepository
@@ -78,6 +80,19 @@ def test_a_plan_that_failed_is_undone_as_far_as_it_came(done, who):
     plan = done(*three(step("check", "diagnostic.fail", input=BROKEN, depends_on=["deploy"], rollback=undo("x"))))
     made = services.undo_plan(actor=who, plan_id=plan.pk)
     assert list(statuses(made)) == ["undo-deploy", "undo-lock"]
+
+
+def test_what_began_and_can_not_be_undone_is_said(done, who):
+    list_of: dict[str, Any] = {
+        "tool": "diagnostic.fail",
+        "input": {"times": "{{ item }}", "transient": False},
+        "for_each": [0, 9],
+    }
+    each = step("each", depends_on=["lock"], rollback=undo("{{ steps.each.output.items }}"), **list_of)
+    plan = done(step("lock", rollback=undo("unlock")), each)
+    assert statuses(plan)["each.0"] == "completed"
+    made = services.undo_plan(actor=who, plan_id=plan.pk)
+    assert made.summary == "It undoes lock. each began and stays as it is: what undoes it needs its whole result."
 
 
 def test_what_its_rollback_has_undone_is_not_undone_again(done, who):
