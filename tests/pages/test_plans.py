@@ -4,6 +4,8 @@ import pytest
 from django.urls import reverse
 
 from audit.authority import Role
+from audit.context import Actor
+from plans import services
 from plans.models import Approval, Plan, Revision, Step
 from tests import factories
 
@@ -115,6 +117,20 @@ def test_the_list_finds_by_number_words_stage_and_person(browse, approver, reque
     assert found({"requester": "stranger"}) == [other.goal]
     assert found({"q": "nothing like it"}) == []
     assert found({}) == [mine.goal, other.goal]
+
+
+def test_the_list_counts_what_has_not_ended_and_nothing_else(browse, approver, requester):
+    waiting, rejected = factories.make_plan(requester), factories.make_plan(requester)
+    services.reject_plan(
+        actor=Actor.person(approver), plan_id=rejected.pk, reason="No", digest=factories.digest_of(rejected)
+    )
+    page = browse(approver).get(reverse("plans:list")).text
+    assert waiting.stage == "pending_approval"
+    assert "<h1>1 awaits approval</h1>" in page
+    head = page.partition("<h1>")[2].partition("</nav>")[0]
+    assert "rejected" not in head
+    assert "completed" not in head  # they are not counted, so no number may stand there
+    assert rejected.goal in browse(approver).get(reverse("plans:list"), {"stage": "rejected"}).text
 
 
 @pytest.mark.parametrize("query", [{"stage": "no-such"}, {"before": "-1"}, {"before": "9" * 30}, {"q": "a\x00b"}])
