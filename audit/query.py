@@ -199,10 +199,14 @@ def parse_sequence(text: str, name: str = "before") -> int | None:
 
 
 def timeline(trace_id: UUID, *, after: int = 0, limit: int = STORY) -> Page:
-    """The records of a trace, oldest first; `newer` is the number to go on after."""
+    """The records of a trace and of the commits that brought its tasks into git, oldest first; `newer`: to go on after."""
     rows = list(DecisionRecord.objects.filter(trace_id=trace_id, sequence__gt=after).order_by("sequence")[: limit + 1])
     more, rows = len(rows) > limit, rows[:limit]
-    return Page(rows, older=None, newer=rows[-1].sequence if more else None)
+    until = rows[-1].sequence if more else None
+    known = {row.sequence for row in rows}
+    commits = [one for one in commits_of(trace_id, after=after) if until is None or one.sequence <= until]
+    rows += [one for one in commits if one.sequence not in known]
+    return Page(sorted(rows, key=lambda row: row.sequence), older=None, newer=until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,15 +231,17 @@ def task_story(task_id: UUID) -> TaskStory:
     subjects = {("task", str(task_id)), ("step", str(task_id)), *(row.subjects if row else ())}
     records = records_about(subjects)
     # Its end is in the first commit for its plan afterwards, or in the one after a commit that was under way.
-    hints = commits_of(row.trace_id, after=records[-1].sequence)[:_TRIED] if row and row.trace_id and records else []
+    made = commits_of(row.trace_id, after=records[-1].sequence)[:_TRIED] if row and row.trace_id and records else []
     try:
-        return TaskStory(task_id, row, records, git_trail.find_task(task_id, hints=hints))
+        found = git_trail.find_task(task_id, hints=[str(record.metadata.get("commit", "")) for record in made])
     except GitTrailError as error:
         return TaskStory(task_id, row, records, None, str(error))
+    brought = [record for record in made if found and record.metadata.get("commit") == found.commit]
+    return TaskStory(task_id, row, records + brought[:1], found)
 
 
-def commits_of(trace_id: UUID, *, after: int = 0) -> list[str]:
-    """The commits that brought tasks of a trace into git, oldest first; those made after a record with that number.
+def commits_of(trace_id: UUID, *, after: int = 0) -> list[DecisionRecord]:
+    """The records of the commits that brought tasks of a trace into git, oldest first, after the record with that number.
 
     Commits follow within seconds, so no later ones are looked at than the first few after the trace's last record.
     """
@@ -245,9 +251,8 @@ def commits_of(trace_id: UUID, *, after: int = 0) -> list[str]:
     made = DecisionRecord.objects.filter(type="tasks.committed").order_by("sequence")
     later = list(made.filter(sequence__gt=ends["last"]).values_list("sequence", flat=True)[:_LATER])
     until = later[-1] if later else ends["last"]
-    named = made.filter(sequence__gte=max(ends["first"], after), sequence__lte=until)
-    found = named.filter(canonical__contains=f'"{trace_id}"')[:STORY]  # it is one of several, or the record's own
-    return list(dict.fromkeys(str(record.metadata.get("commit", "")) for record in found))
+    named = made.filter(sequence__gt=max(ends["first"], after), sequence__lte=until)
+    return list(named.filter(canonical__contains=f'"{trace_id}"')[:STORY])  # as one of several, or as the record's own
 
 
 def records_about(subjects: Iterable[tuple[str, str]], *, limit: int = STORY) -> list[DecisionRecord]:

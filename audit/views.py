@@ -90,7 +90,7 @@ def trace(request: HttpRequest, trace_id: UUID) -> HttpResponse:
         "people": _people(tales),
         "agents": sorted({tale.record.actor for tale in tales if tale.record.actor_kind == "agent"}),
         "services": sorted({tale.record.service for tale in tales if tale.record.service}),
-        "commits": query.commits_of(trace_id),
+        "commits": [tale.record.metadata["commit"] for tale in tales if tale.record.type == "tasks.committed"],
         "may_search": bool(may(Actor.person(request.user), Action.SEE_AUDIT)),
     }
     return render(request, "audit/trace.html", context)

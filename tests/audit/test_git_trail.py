@@ -350,8 +350,12 @@ def test_the_story_of_a_task_names_the_commit_that_brought_it_and_no_other(repos
         assert commit_finished_tasks({}) == {"tasks": 1}
     told = query.task_story(story.step.pk)
     assert told.commit is not None
-    both = query.commits_of(story.plan.trace_id)
+    both = [record.metadata["commit"] for record in query.commits_of(story.plan.trace_id)]
     assert (len(both), commits_of(repository), told.commit.commit) == (2, 2, both[1])
+    assert [record.metadata["commit"] for record in told.records if record.type == "tasks.committed"] == both[1:]
+    thread = [record.type for record in query.timeline(story.plan.trace_id).records]
+    assert thread[-2:] == ["tasks.committed", "tasks.committed"]
+    assert query.timeline(story.plan.trace_id, limit=2).records == query.timeline(story.plan.trace_id).records[:2]
     assert query.commits_of(uuid7()) == []
 
 

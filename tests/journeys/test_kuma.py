@@ -66,7 +66,7 @@ def test_each_task_has_a_row_records_and_a_commit(demo, story):
         told = demo.until(lambda step=step: _committed(demo, step["task_id"]), 30)
         assert told["commit"]
         records = {record["type"] for record in told["records"]}
-        assert {"attempt.started", "attempt.completed"} <= records
+        assert {"attempt.started", "attempt.completed", "tasks.committed"} <= records
 
 
 def _committed(demo, task):
