@@ -1,4 +1,4 @@
-"""A plan that failed, and the requester who changes it."""
+"""A plan that ran, or failed, and the requester who changes it."""
 
 import pytest
 
@@ -21,13 +21,23 @@ def who(requester):
 
 
 @pytest.fixture
-def failed(requester, approver, engine):
-    """A plan of these steps that ran to where it fails."""
+def done(requester, approver, engine):
+    """A plan of these steps that ran as far as it comes."""
 
     def made(*steps, **more):
         plan = factories.approve(factories.make_plan(requester, list(steps), **more), approver)
         engine.run()
-        plan = Plan.objects.get(pk=plan.pk)
+        return Plan.objects.get(pk=plan.pk)
+
+    return made
+
+
+@pytest.fixture
+def failed(done):
+    """A plan of these steps that ran to where it fails."""
+
+    def made(*steps, **more):
+        plan = done(*steps, **more)
         assert plan.stage == "failed"
         return plan
 

@@ -12,7 +12,7 @@ from plans import services
 from plans.errors import IllegalTransition, NotFound
 from plans.models import Plan, Step
 from tests import factories
-from tests.engine import Engine, stage, statuses
+from tests.engine import stage, statuses
 from tests.factories import step
 
 pytestmark = pytest.mark.django_db
@@ -21,27 +21,6 @@ BROKEN = {"times": 9, "transient": False}
 
 def undo(value):
     return {"tool": "diagnostic.echo", "input": {"value": value}}
-
-
-@pytest.fixture
-def engine():
-    factories.make_agent("infra-1", slots=4)
-    return Engine()
-
-
-@pytest.fixture
-def who(requester):
-    return Actor.person(requester)
-
-
-@pytest.fixture
-def done(requester, approver, engine):
-    def made(*steps, **more):
-        plan = factories.approve(factories.make_plan(requester, list(steps), **more), approver)
-        engine.run()
-        return Plan.objects.get(pk=plan.pk)
-
-    return made
 
 
 def three(*more):
