@@ -68,6 +68,7 @@ DECLARE
     v_revision plans_revision;
     v_votes json;
 BEGIN
+    PERFORM chiffon_hold((SELECT plan_id FROM plans_attempt WHERE id = p_attempt));  -- before its row, as who stops a plan does
     SELECT plan.* INTO v_plan FROM plans_plan plan WHERE id = (SELECT plan_id FROM plans_attempt WHERE id = p_attempt) FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN NULL;

@@ -2,12 +2,14 @@
 
 import functools
 
+import psycopg
 import pytest
+from django.db import OperationalError, connection, transaction
 
 from agents.protocol import Outcome, WorkResult
 from audit.authority import Role
 from audit.models import DecisionRecord
-from plans.execution import attempt, dispatcher, finish, reaper
+from plans.execution import attempt, dispatcher, finish, hot_path, reaper
 from plans.models import Attempt
 from tests import factories
 from tests.engine import Engine, claim, names, stage, statuses, together, tries
@@ -26,6 +28,22 @@ def approved(transactional_db):
         return factories.approve(factories.make_plan(requester, steps), approver)
 
     return make
+
+
+def test_who_begins_a_plan_waits_for_who_stops_it_and_locks_nothing_before(approved):
+    plan = approved(step("a"))
+    ((pk, _, _),) = Engine().dispatch()
+    values = connection.settings_dict
+    login = {"host": values["HOST"], "port": values["PORT"], "user": values["USER"], "password": values["PASSWORD"]}
+    with psycopg.connect(dbname=values["NAME"], **login) as other:
+        other.execute("SELECT chiffon_stop(%s)", [plan.pk])
+        with transaction.atomic():
+            connection.cursor().execute("SET LOCAL lock_timeout = '100ms'")
+            with pytest.raises(OperationalError, match="lock timeout"), transaction.atomic():
+                hot_path.facts(pk)
+            other.execute(
+                "SELECT FROM plans_plan WHERE id = %s FOR UPDATE NOWAIT", [plan.pk]
+            )  # else each waited for the other
 
 
 def test_of_five_deliveries_at_once_one_is_a_try(approved):
