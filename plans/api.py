@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from ninja import Path, Query, Router, Status
 
@@ -15,12 +14,11 @@ from audit.http import allow, caller, missing, page_by
 from plans import api_schemas as schemas
 from plans import live, services
 from plans.api_tell import tell_plan, tell_plans, tell_request, tell_state
-from plans.enums import Stage
-from plans.models import Approval, Attempt, Plan, Request, Revision
+from plans.models import Attempt, Plan, Request, Revision
 from plans.permissions import visible_plans, visible_requests
+from plans.selectors.inbox import for_me
 from plans.selectors.partial_result import partial_result, tell_partial_result
-from plans.selectors.policy import active_policy
-from plans.selectors.revisions import changes_of, tell_revision
+from plans.selectors.revisions import tell_revisions
 from plans.selectors.state import state_of
 from plans.services.revising import revision_before
 
@@ -82,7 +80,7 @@ def list_plans(request: HttpRequest, filters: Query[schemas.PlanFilters]) -> dic
         name = actor.name if filters.requester == "me" else filters.requester
         rows = rows.filter(requester__username=name)
     if filters.awaiting:
-        rows = rows.filter(pk__in=_awaiting(actor))
+        rows = rows.filter(pk__in=for_me(Actor.person(actor.user)).order_by().values("plan"))
     found, more = page_by(rows, "number", filters.after, filters.limit)
     return {"items": tell_plans(found), "next": more}
 
@@ -217,7 +215,7 @@ def list_revisions(request: HttpRequest, id: Path[str], filters: Query[schemas.R
     plan = find_plan(caller(), id)
     rows = Revision.objects.filter(plan=plan).select_related("author")
     found, more = page_by(rows, "number", filters.after, filters.limit)
-    return {"items": [tell_revision(row, changes_of(plan, row)) for row in found], "next": more}
+    return {"items": tell_revisions(plan, found), "next": more}
 
 
 @plans.get(
@@ -321,21 +319,6 @@ def find_request(actor: Actor, id: UUID) -> Request:
     if found is None or not may(actor, Action.SEE_REQUEST, found):
         raise missing("request")
     return found
-
-
-def _awaiting(actor: Actor) -> Any:
-    """The plans that wait for this person's decision."""
-    waiting = Plan.objects.in_stages(Stage.PENDING_APPROVAL)
-    if not may(Actor.person(actor.user), Action.DECIDE_PLAN):
-        return waiting.none().values("pk")
-    policy = active_policy()
-    if policy is None or policy.four_eyes:
-        mine = Revision.objects.filter(plan=OuterRef("pk"), number=OuterRef("revision_number"), author=actor.user)
-        waiting = waiting.exclude(requester=actor.user).exclude(Exists(mine))
-    answered = Approval.objects.filter(
-        plan=OuterRef("pk"), approver=actor.user, revision__number=OuterRef("revision_number")
-    )
-    return waiting.exclude(Exists(answered)).values("pk")
 
 
 def _by_name(id: str) -> Plan | None:

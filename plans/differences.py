@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from audit.canonical import canonical
+
 Json = Mapping[str, Any]
 ROLLBACK: Final = ".rollback"  # the ending of the key of what undoes a step
 # Of an object in these fields each value is compared by itself.
@@ -115,14 +117,8 @@ def _values(was: Json, now: Json) -> Iterator[FieldChange]:
 
 
 def _same(was: Any, now: Any) -> bool:
-    """Whether two values are the same; true is not 1, also inside of lists."""
-    if isinstance(was, bool) != isinstance(now, bool):
-        return False
-    if isinstance(was, Mapping) and isinstance(now, Mapping):
-        return was.keys() == now.keys() and all(_same(was[name], now[name]) for name in was)
-    if isinstance(was, list | tuple) and isinstance(now, list | tuple):
-        return len(was) == len(now) and all(map(_same, was, now))
-    return bool(was == now)
+    """Whether two values are the same to a digest; true is not 1."""
+    return canonical(was) == canonical(now)
 
 
 def _plan(was: Json, now: Json) -> Iterator[FieldChange]:

@@ -81,8 +81,8 @@ def _pending(actor: Actor) -> QuerySet[Revision]:
     )
 
 
-def _for_me(actor: Actor) -> QuerySet[Revision]:
-    """Those of the pending ones that this person may decide and has not."""
+def for_me(actor: Actor) -> QuerySet[Revision]:
+    """The current revisions that await approval and that this person may decide and has not."""
     pending = _pending(actor)
     if not may(actor, Action.DECIDE_PLAN):
         return pending.none()
@@ -115,13 +115,13 @@ def _stuck(actor: Actor) -> QuerySet[Step]:
 
 def waiting_count(actor: Actor) -> int:
     """How many things wait for this person: plans to decide and questions to answer."""
-    return _for_me(actor).count() + _questions(actor).count()
+    return for_me(actor).count() + _questions(actor).count()
 
 
 def inbox_page(actor: Actor, tab: str = "me", glance: int | None = None) -> InboxPage:
     """The inbox of this person. `glance` is the number of the plan shown beside the list."""
     decided = Approval.objects.filter(approver=actor.user).select_related("plan__requester", "revision")
-    mine, pending, stuck = _for_me(actor), _pending(actor), _stuck(actor)
+    mine, pending, stuck = for_me(actor), _pending(actor), _stuck(actor)
     questions = list(_questions(actor).order_by("created_at")[:SHOWN])
     policy = active_policy()
     counts = {

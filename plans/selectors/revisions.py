@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 from plans.differences import ROLLBACK, Difference, Kind, StepChange, compare
 from plans.enums import StepKind
@@ -73,9 +74,10 @@ def done_in(revision: Revision) -> list[str]:
     return list(revision.header.get("carried", []))
 
 
-def changes_between(was: Revision, now: Revision) -> Changes:
-    """What differs between two revisions of a plan."""
-    leaves = [_leaves(revision) for revision in (was, now)]
+def changes_between(was: Revision, now: Revision, known: Mapping[UUID, Mapping[str, str]] | None = None) -> Changes:
+    """What differs between two revisions of a plan. `known` are the leaves of both, where they were read already."""
+    found_leaves = known or _leaves([was, now])
+    leaves = [found_leaves.get(revision.pk, {}) for revision in (was, now)]
     differ = {key for key in {*leaves[0], *leaves[1]} if leaves[0].get(key) != leaves[1].get(key)}
     found = compare(_contents(was, differ), _contents(now, differ), (was.header, now.header))
     touched = {step.key for step in found.steps}
@@ -102,8 +104,17 @@ def changes_of(plan: Plan, revision: Revision) -> Changes | None:
     return changes_between(before, revision) if before else None
 
 
-def tell_revision(revision: Revision, changes: Changes | None) -> dict[str, Any]:
-    """A revision as the API tells it, with its author loaded."""
+def tell_revisions(plan: Plan, rows: Sequence[Revision]) -> list[dict[str, Any]]:
+    """Revisions of a plan as the API tells them, their authors loaded, each beside the one before."""
+    before = {row.number: row for row in plan.revisions.filter(number__in=[row.number - 1 for row in rows])}
+    leaves = _leaves([*rows, *before.values()])
+    return [
+        _tell_revision(row, changes_between(before[row.number - 1], row, leaves) if row.number - 1 in before else None)
+        for row in rows
+    ]
+
+
+def _tell_revision(revision: Revision, changes: Changes | None) -> dict[str, Any]:
     found = changes.difference if changes else Difference()
     return {
         "number": revision.number,
@@ -122,9 +133,13 @@ def _tell(step: StepChange) -> dict[str, Any]:
     return {"key": step.key, "change": step.change, "fields": [one.to_json() for one in step.fields]}
 
 
-def _leaves(revision: Revision) -> dict[str, str]:
-    rows = Step.objects.filter(revision=revision).exclude(kind=StepKind.ITEM).order_by("index")
-    return dict(rows.values_list("key", "leaf"))
+def _leaves(revisions: Sequence[Revision]) -> dict[UUID, dict[str, str]]:
+    """The leaves of each of these revisions by key, in order."""
+    rows = Step.objects.filter(revision__in=[row.pk for row in revisions]).exclude(kind=StepKind.ITEM).order_by("index")
+    found: dict[UUID, dict[str, str]] = {}
+    for revision, key, leaf in rows.values_list("revision_id", "key", "leaf"):
+        found.setdefault(revision, {})[key] = leaf
+    return found
 
 
 def _contents(revision: Revision, keys: Collection[str]) -> dict[str, Mapping[str, Any]]:

@@ -64,12 +64,13 @@ CREATE OR REPLACE FUNCTION chiffon_facts(p_attempt uuid) RETURNS text LANGUAGE p
 -- All that is compared before a plan begins with this attempt, as JSON: its plan, which is locked, the revision of its step, what the
 -- answers of those who approved just that digest ask for, and every row of a step.
 DECLARE
+    v_plan_id uuid := (SELECT plan_id FROM plans_attempt WHERE id = p_attempt);
     v_plan plans_plan;
     v_revision plans_revision;
     v_votes json;
 BEGIN
-    PERFORM chiffon_hold((SELECT plan_id FROM plans_attempt WHERE id = p_attempt));  -- before its row, as who stops a plan does
-    SELECT plan.* INTO v_plan FROM plans_plan plan WHERE id = (SELECT plan_id FROM plans_attempt WHERE id = p_attempt) FOR NO KEY UPDATE;
+    PERFORM chiffon_hold(v_plan_id);  -- before its row, as who stops a plan does
+    SELECT * INTO v_plan FROM plans_plan WHERE id = v_plan_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
