@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from functools import partial
 
 from tests.chaos import soak
 from tests.chaos.plans import Author
@@ -18,15 +19,20 @@ def run(house: RiggedHouse, *, plans: int, seed: int) -> soak.Soak:
     author, began = Author(house, chance), time.monotonic()
     done.plans += [house.approved(plan)["id"] for plan in [author.plan() for _ in range(plans)]]
     for name in VICTIMS:
-        while len(soak.under_way(house, done.plans)) < plans / 2:
-            done.plans.append(house.approved(author.plan())["id"])
-        house.until(lambda: _at_work(house), 60, every=0.02)
+        house.until(partial(_in_the_middle, house, author, done, plans / 2), 60, every=0.02)
         killed = house.kill(name)
         done.kills.append((time.monotonic() - began, name))
         house.back(name, after=killed)
         time.sleep(chance.uniform(0.5, 1.5))
     soak.settle(house, done)
     return done
+
+
+def _in_the_middle(house: RiggedHouse, author: Author, done: soak.Soak, plans: float) -> bool:
+    """Keep so many plans under way (they end while we wait) and tell whether it is a moment to kill."""
+    while len(soak.under_way(house, done.plans)) < plans:
+        done.plans.append(house.approved(author.plan())["id"])
+    return _at_work(house)
 
 
 def _at_work(house: RiggedHouse) -> bool:
