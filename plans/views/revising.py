@@ -31,8 +31,7 @@ def revise(request: HttpRequest, number: int) -> HttpResponse:
     check(actor, Action.ASK)
     before = revision_before(plan)
     if why_not := why_not_revised(plan):
-        status = 409 if request.method == "POST" else 200
-        return page(request, "plans/revise.html", "plans", {"plan": plan, "why_not": why_not}, status=status)
+        return _not_now(request, plan, before, why_not)
     form, context = _form(request, plan, before)
     typed = RevisionForm(request.POST if request.method == "POST" else None)
     status, refusal = 200, None
@@ -73,6 +72,18 @@ def revisions(request: HttpRequest, number: int) -> HttpResponse:
     if found is None:
         raise NotFound(f"Plan {number} has no such revision; it has {plan.revision_number}.")
     return page(request, "plans/revisions.html", "plans", {"plan": plan, "shown": found}, status=200 if wanted else 400)
+
+
+def _not_now(request: HttpRequest, plan: Plan, before: Before, why_not: str) -> HttpResponse:
+    """Why the plan stays as it is; somebody who had the form open finds what they typed."""
+    context: dict[str, Any] = {"plan": plan, "why_not": why_not}
+    if request.method != "POST":
+        return page(request, "plans/revise.html", "plans", context)
+    form, _ = _form(request, plan, before)
+    form.fill(request.POST.dict())
+    reason = request.POST.get("reason", "").strip()
+    context["typed"] = form.typed() + ([("Why is it changed?", reason)] if reason else [])
+    return page(request, "plans/revise.html", "plans", context, status=409)
 
 
 def _form(request: HttpRequest, plan: Plan, before: Before) -> tuple[ReviseForm, dict[str, Any]]:

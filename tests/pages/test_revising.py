@@ -210,6 +210,18 @@ def test_a_plan_that_goes_on_is_not_changed(browse, requester, approver, engine)
     assert client.post(url("revise", plan), {"reason": "x"}).status_code == 409
 
 
+def test_what_was_typed_is_shown_although_the_plan_went_on_meanwhile(browse, requester, approver, failed):
+    client = browse(requester)
+    typed = {**fields(client.get(url("revise", failed))), "fail.input.times": "5", "reason": "Mine"}
+    services.retry_step(actor=Actor.person(approver), plan_id=failed.pk, key="fail", reason="Once more")
+    answer = client.post(url("revise", failed), typed)
+    text = html.unescape(answer.text)
+    assert answer.status_code == 409 and "can not be revised now" in text
+    assert "<dt>fail, times</dt><dd><code>5</code>" in text and "<dd><code>Mine</code>" in text
+    assert "The fields show the newer revision" not in text
+    assert Revision.objects.filter(plan=failed).count() == 1
+
+
 def test_of_a_large_plan_only_what_is_left_is_on_the_page(browse, requester, approver, engine):
     many = [step(f"k{n}") for n in range(60)]
     plan = factories.make_plan(
