@@ -26,10 +26,20 @@ class Actor:
         """The person behind a Django user."""
         return cls("person", user.get_username(), user, scopes)
 
+    @property
+    def called(self) -> str:
+        """What sentences call it: a person by their full name."""
+        return full_name(self.user) if self.user else self.name
+
     @classmethod
     def agent(cls, name: str) -> Actor:
         """An agent, by its name."""
         return cls("agent", name)
+
+
+def full_name(user: Any) -> str:
+    """What a person is called: their full name, or the name they sign in with."""
+    return str(user.get_full_name() or user.get_username())
 
 
 SYSTEM: Final = Actor("system", "chiffon")

@@ -82,9 +82,7 @@ def _say(event: dict[str, Any]) -> None:
         print(f"{step} | {output_line(data['text'])}", flush=True)
         return
     told = {
-        "stage_changed": lambda: (
-            f"{'Budget' if data.get('budget') else f'Plan: {stage(str(data.get("now")))}'}. {plain(data.get('reason', ''))}"
-        ),
+        "stage_changed": lambda: f"{_of_plan(data)}. {plain(data.get('reason', ''))}",
         "step_changed": lambda: (
             f"{step}: {stage(str(data.get('now')))}. {plain(data.get('summary') or data.get('waiting_for') or '')}"
         ),
@@ -96,3 +94,10 @@ def _say(event: dict[str, Any]) -> None:
     }.get(kind)
     if told is not None:
         print(f"== {told().strip()}", flush=True)
+
+
+def _of_plan(data: dict[str, Any]) -> str:
+    """What an event says of a whole plan: that its budget is met, that it is coming to a stop, or its stage."""
+    if data.get("budget"):
+        return "Budget"
+    return f"Plan: {'being cancelled' if data.get('stopping') else stage(str(data.get('now')))}"

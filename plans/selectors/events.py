@@ -11,6 +11,8 @@ from plans.looks import LOOKS
 from plans.models import Event
 
 _ENDINGS: Final = (EventType.TOOL_COMPLETED, EventType.OUTPUT_END, EventType.AGENT_COMPLETED)
+# What no step "is".
+_ENDED_BADLY: Final[dict[str, str]] = {StepStatus.FAILED: "{} failed", StepStatus.UNKNOWN: "The outcome of {} is unknown"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ def _view(event: Event) -> EventView:
             met = data["budget"] == "exceeded"
             text = "The budget has met its end" if met else "The budget comes to its end"
             return EventView(event, "warning", "bad" if met else "warn", text, _text(data, "reason"))
+        case EventType.STAGE_CHANGED if data.get("stopping"):
+            return EventView(event, "cancelled", "warn", "Plan: Being cancelled", _text(data, "reason"))
         case EventType.STAGE_CHANGED:
             look = LOOKS.get((Stage, str(data.get("now", ""))))
             word = look.word if look else str(data.get("now", ""))
@@ -73,9 +77,8 @@ def _view(event: Event) -> EventView:
             look = LOOKS.get((StepStatus, str(data.get("now", ""))))
             word = look.word.lower() if look else str(data.get("now", ""))
             detail = _text(data, "summary") or _text(data, "waiting_for")
-            return EventView(
-                event, look.icon if look else "plan", look.tone if look else "idle", f"{key} is {word}", detail
-            )
+            text = _ENDED_BADLY.get(str(data.get("now", "")), f"{{}} is {word}").format(key)
+            return EventView(event, look.icon if look else "plan", look.tone if look else "idle", text, detail)
         case EventType.AGENT_STARTED:
             number = data.get("attempt")
             return EventView(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from audit.context import full_name
 from plans.enums import GOING_STAGES
 from plans.models import Plan, TargetLock
 from plans.targets import told
@@ -24,7 +25,7 @@ class InTheWay:
     def sentence(self) -> str:
         """What the plan behind it waits for."""
         does = "is next to work on" if self.next else "works on"
-        who = self.plan.requester.get_full_name() or self.plan.requester.get_username()
+        who = full_name(self.plan.requester)
         return f"Waits for plan {self.plan.number}, which {does} {told(self.target)} (asked by {who}, {_since(self)})."
 
 

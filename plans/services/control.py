@@ -40,7 +40,7 @@ def cancel_plan(*, actor: Actor, plan_id: UUID, reason: str) -> Plan:
                 f"Plan {plan.number} is {Stage(plan.stage).label.lower()}; nothing is left to cancel."
             )
         trail.record("plan.cancel_requested", subject=("plan", plan.pk), service=plan.service, reason=reason)
-        stopping.cancel(plan, attempts, because=f"Cancelled by {actor.name}: {reason}")
+        stopping.cancel(plan, attempts, because=f"Cancelled by {actor.called}: {reason}")
     return plan
 
 
@@ -50,7 +50,7 @@ def pause_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
     Raises NotFound, NotAllowed and IllegalTransition.
     """
     plan = operable(actor, plan_id)
-    because = f"Paused by {actor.name}" + (f": {said}" if (said := checked(reason, "reason")) else ".")
+    because = f"Paused by {actor.called}" + (f": {said}" if (said := checked(reason, "reason")) else ".")
     with acting(actor, plan.trace_id), transaction.atomic():
         plan = Plan.objects.select_for_update().get(pk=plan_id)
         lifecycle.transition(plan, to=Stage.PAUSED, because=because)
@@ -60,7 +60,7 @@ def pause_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
 def resume_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
     """Let a paused plan go on. Raises NotFound, NotAllowed and IllegalTransition."""
     plan = operable(actor, plan_id)
-    because = f"Resumed by {actor.name}" + (f": {said}" if (said := checked(reason, "reason")) else ".")
+    because = f"Resumed by {actor.called}" + (f": {said}" if (said := checked(reason, "reason")) else ".")
     with acting(actor, plan.trace_id), transaction.atomic():
         plan = Plan.objects.select_for_update().get(pk=plan_id)
         if plan.stage != Stage.PAUSED:
@@ -110,10 +110,10 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
         )
         unsent = Attempt.objects.filter(step=step, status__in=[AttemptStatus.DUE, AttemptStatus.SENT])
         unsent.update(status=AttemptStatus.CANCELLED, error="Its step was skipped.", finished_at=Now())
-        summary = f"Skipped by {actor.name}: {reason}"
+        summary = f"Skipped by {actor.called}: {reason}"
         lifecycle.move_step(step, to=StepStatus.SKIPPED, summary=summary, error="", finished_at=Now())
         if plan.stage == Stage.FAILED:
-            engine.reopen(plan, because=f"{actor.name} skipped {key}.")
+            engine.reopen(plan, because=f"{actor.called} skipped {key}.")
         if step.for_each is not None:
             fan_out.drop(step, because=f"{step.key} was skipped.")
         if step.kind == StepKind.ITEM and step.parent and step.parent.status in (StepStatus.FAILED, StepStatus.UNKNOWN):

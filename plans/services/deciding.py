@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -11,7 +11,7 @@ from django.db import transaction
 
 from audit import trail
 from audit.authority import Action, check
-from audit.context import Actor, acting
+from audit.context import Actor, acting, full_name
 from audit.db import call
 from audit.errors import NotAllowed
 from audit.ids import uuid7
@@ -97,7 +97,7 @@ def _approve(actor: Actor, plan: Plan, digest: str, comment: str) -> None:
         four_eyes=standing.four_eyes,
     )
     if standing.missing <= 1:
-        _start(plan, standing, [*_voters(standing), _name(actor.user)])
+        _start(plan, standing, [*_voters(standing), actor.called])
 
 
 def _start(plan: Plan, standing: gate.Standing, voters: Sequence[str]) -> None:
@@ -125,7 +125,7 @@ def _reject(actor: Actor, plan: Plan, reason: str, digest: str) -> None:
         revision=standing.revision["number"],
         policy=standing.policy_name,
     )
-    lifecycle.transition(plan, to=Stage.REJECTED, because=f"Rejected by {actor.name}: {reason}")
+    lifecycle.transition(plan, to=Stage.REJECTED, because=f"Rejected by {actor.called}: {reason}")
 
 
 def _repeated(standing: gate.Standing, plan: Plan, decision: Decision, digest: str) -> bool:
@@ -165,8 +165,4 @@ def _answer(actor: Actor, plan: Plan, standing: gate.Standing, decision: Decisio
 def _voters(standing: gate.Standing) -> list[str]:
     given = [answer.approver_id for answer in standing.answers if answer.decision == Decision.APPROVED]
     people = get_user_model().objects.in_bulk(given) if given else {}
-    return [_name(people[pk]) for pk in given]
-
-
-def _name(person: Any) -> str:
-    return str(person.get_full_name() or person.get_username())
+    return [full_name(people[pk]) for pk in given]

@@ -178,10 +178,10 @@ def _revise(actor: Actor, plan: Plan, before: Before, draft: PlanDraft, reason: 
         )
     number = before.revision.number + 1
     draft = replace(draft, risk_facts=(*_facts(actor, number, ran, draft, carried, undone), *_risks(plan, draft)))
-    lifecycle.transition(plan, to=Stage.DRAFT, because=f"{actor.name} makes revision {number}.")
+    lifecycle.transition(plan, to=Stage.DRAFT, because=f"{actor.called} makes revision {number}.")
     revision = save_revision(draft, plan, number=number, because=reason, author=actor.user, carried=carried)
     count = f"{len(draft.steps)} step{'' if len(draft.steps) == 1 else 's'}"
-    written = f"{count}, as {actor.name} wrote {'it' if len(draft.steps) == 1 else 'them'} in revision {number}."
+    written = f"{count}, as {actor.called} wrote {'it' if len(draft.steps) == 1 else 'them'} in revision {number}."
     summary = summary_of(draft.steps) if plan.request_id else written
     changed: Json = {
         "revision_number": number,
@@ -235,7 +235,7 @@ def _facts(
     undone: Mapping[str, int],
 ) -> list[Json]:
     """What whoever approves a revision should know first: who wrote it, what stays done, and what was done and does not."""
-    facts = [_fact("warn", "diff", f"Revision {number} was written by {actor.name}", "read what changed, and why")]
+    facts = [_fact("warn", "diff", f"Revision {number} was written by {actor.called}", "read what changed, and why")]
     if carried:
         text = f"{len(carried)} step{' is' if len(carried) == 1 else 's are'} done and not repeated"
         facts.append(_fact("ok", "done", text, named(sorted(carried))))

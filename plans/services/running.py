@@ -72,7 +72,7 @@ def give_up_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
             step=step.key,
             number=attempt.number,
         )
-        said = f"Given up by {actor.name}: {reason}"
+        said = f"Given up by {actor.called}: {reason}"
         Attempt.objects.filter(pk=attempt.pk).update(status=AttemptStatus.CANCELLED, error=said, finished_at=Now())
         lifecycle.move_step(step, to=StepStatus.FAILED, error=f"{attempt.because} {said}", finished_at=Now())
         engine.give_way(plan, step)
@@ -99,9 +99,9 @@ def _retry(actor: Actor, plan_id: UUID, key: str | None, reason: str, hosts: Hos
         )
     names = ", ".join(step.key for step in steps[:5])
     if plan.stage == Stage.FAILED:
-        engine.reopen(plan, because=f"{actor.name} asked for another try of {names}.")
+        engine.reopen(plan, because=f"{actor.called} asked for another try of {names}.")
     Step.objects.filter(pk__in=[step.pk for step in steps]).update(finished_at=None, error="")
-    because = reason or f"{actor.name} asked for another try."
+    because = reason or f"{actor.called} asked for another try."
     made = engine.make_due(plan, [step for step in steps if _is_single(step)], because=because)
     narrowing.narrow(made, left)
     for step in steps:

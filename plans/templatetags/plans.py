@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from audit.authority import Action, may, roles_of
-from audit.context import Actor
+from audit.context import Actor, full_name
 from plans.enums import Risk
 from plans.looks import LOOKS, Look, look_of
 
@@ -221,7 +221,7 @@ def bytes_of(value: float | None) -> str:
 @register.filter
 def person(user: Any) -> str:
     """What a person is called: their full name, or the name they sign in with."""
-    return str(user.get_full_name() or user.get_username()) if user else "Chiffon"
+    return full_name(user) if user else "Chiffon"
 
 
 @register.simple_tag

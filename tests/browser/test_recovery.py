@@ -49,6 +49,6 @@ def test_giving_up_says_what_is_kept_and_offers_the_ways_on(desk, demo):
     page.keyboard.type("The host is gone")
     page.get_by_role("button", name="Give up on flaky").click()
     expect(page.locator("#head")).to_contain_text("before stays done. flaky failed.")
-    expect(page.locator("#callout")).to_contain_text("Given up by requester: The host is gone")
+    expect(page.locator("#callout")).to_contain_text("Given up by Mara Lindqvist: The host is gone")
     expect(page.get_by_role("link", name="Try flaky again")).to_be_visible()
     expect(page.get_by_role("button", name="Skip flaky")).to_be_disabled()

@@ -132,10 +132,10 @@ def test_each_way_on_is_pressed_in_turn_works_and_is_on_record(desk, demo):
     deciding.get_by_role("link", name="Trail").click()
     thread = deciding.locator("#main")
     for record in (
-        "asked for another try of flaky",
+        "Mara Lindqvist asked for another try of flaky",
         "skipped broken: It never worked",
-        "Paused by requester",
-        "Resumed by requester",
+        "Paused by Mara Lindqvist",
+        "Resumed by Mara Lindqvist",
         "Enough",
         ", which undoes what was done",
     ):

@@ -7,8 +7,12 @@ import time
 import pytest
 from django.db import connection, transaction
 
+from agents.protocol import Outcome, WorkResult
 from audit.authority import Role
+from audit.context import Actor
+from plans import services
 from plans.execution import attempt
+from plans.execution.finish import finish
 from plans.live.reading import events_after
 from plans.models import Attempt, Plan
 from tests import factories
@@ -195,6 +199,18 @@ class TestWatchToTheEnd:
         cursors = [event["cursor"] for event in events]
         assert len(set(cursors)) == len(cursors)
         assert cursors == [item["cursor"] for item in events_after(plan.pk, None, 1_000).events]
+
+    def test_it_says_that_a_plan_is_being_cancelled_and_then_that_it_is(self, asks, make, engine, requester):
+        plan = make(step("a"), run=False)
+        [(pk, token, _)] = engine.dispatch()
+        held = attempt.claim(pk, expects=token)
+        assert held
+        services.cancel_plan(actor=Actor.person(requester), plan_id=plan.pk, reason="Not today")
+        finish(held.attempt_id, token=held.token, result=WorkResult(Outcome.CANCELLED, summary="x"), lines=(0, ""))
+        ran = asks("watch", str(plan.number))
+        assert ran.code == 1
+        assert "Plan: being cancelled. Cancelled by requester: Not today\n" in ran.out
+        assert ran.out.endswith(f"Plan {plan.number} is cancelled.\n")
 
     def test_a_plan_that_failed_and_goes_on_is_watched_on(self, asks, make, engine):
         plan = make(broken("a"))

@@ -7,9 +7,11 @@ from django.urls import reverse
 from audit.context import SYSTEM, Actor
 from plans import live, services
 from plans.enums import EventType
+from plans.execution import attempt
 from plans.models import Attempt, Event, Plan, Step
 from plans.selectors import run_page
 from tests import factories
+from tests.engine import Engine
 
 
 def run(client, plan, **query):
@@ -162,6 +164,18 @@ def test_what_an_agent_does_is_told_once_the_newest_first(failed_run):
         ("Exports the commit.", ""),
         ("forge-01 began one", "try 1"),
     ]
+
+
+def test_a_plan_that_is_being_cancelled_says_so_and_by_whom(browse, requester, approver):
+    requester.first_name, requester.last_name = "Mara", "Lindqvist"
+    requester.save()
+    plan = factories.approve(factories.make_plan(requester), approver)
+    factories.make_agent("infra-1")
+    [(pk, token, _)] = Engine().dispatch()
+    assert attempt.claim(pk, expects=token)
+    services.cancel_plan(actor=Actor.person(requester), plan_id=plan.pk, reason="Not today")
+    told = run_page(Plan.objects.get(pk=plan.pk), SYSTEM).events[0]
+    assert (told.text, told.detail) == ("Plan: Being cancelled", "Cancelled by Mara Lindqvist: Not today")
 
 
 def test_why_a_plan_stands_where_it_does_is_said_unless_it_simply_runs(browse, requester, approver):
