@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 TURN: Final = "Waits for its turn."
+PAUSED: Final = "Waits until the plan is resumed."
 ROLLBACK: Final = "Runs only if the plan is rolled back."
 _NAMED: Final = 5  # as many steps as a sentence names
 

@@ -26,9 +26,10 @@ from plans import live, references
 from plans.approval import gate
 from plans.conf import CONTINUE_SECONDS, LEASE_SECONDS
 from plans.enums import EventType, Stage
+from plans.errors import StaleTransition
 from plans.execution import breakers, engine, fleet, hot_path, narrowing, rollback, spending
 from plans.execution.claims import Claimed
-from plans.execution.finish import capped, finish, never_began, refuse
+from plans.execution.finish import capped, finish, hold_plan_of, never_began, refuse
 from plans.execution.hot_path import Ending, NeedsDecision, ToBegin
 from plans.execution.output import StepContext
 from plans.models import Attempt, Plan
@@ -100,6 +101,7 @@ def _try(claimed: Claimed, *, go_on: bool) -> Claimed | None:
     with acting(Actor.agent(claimed.agent), claimed.trace_id):
         if refusal := gate.refusal_to_run(claimed):
             with transaction.atomic():
+                hold_plan_of(claimed.attempt_id)
                 refuse(Attempt.objects.select_related("step", "plan").get(pk=claimed.attempt_id), refusal)
             return None
         context = StepContext(
@@ -176,7 +178,7 @@ def _record(claimed: Claimed, context: StepContext, result: WorkResult, *, go_on
     while True:
         try:
             return _end(claimed, context, result, go_on=go_on, again=again)
-        except DatabaseError:
+        except (DatabaseError, StaleTransition):  # the latter: somebody was first, and the next look sees what they did
             if time.monotonic() > deadline:
                 raise
             logger.warning("the result of attempt %s could not be recorded yet", claimed.attempt_id)

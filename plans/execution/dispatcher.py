@@ -25,6 +25,7 @@ from audit.context import SYSTEM, acting
 from audit.db import first_row
 from plans.conf import SWEEP_SECONDS
 from plans.enums import AttemptStatus, Stage
+from plans.errors import PlansError
 from plans.execution import breakers, fleet, limits, locks, reaper, routing
 from plans.execution.task_file import ask_for_commit
 from plans.models import Attempt
@@ -48,18 +49,19 @@ def run(send: Send, *, stopping: Callable[[], bool]) -> None:
             _listen()
             time.sleep(max(0.0, rested - time.monotonic()))
             look = _look()
-            if _act(look, send):
-                continue
-            now = time.monotonic()
-            rested = now + (_SPACING_WHILE_FULL if look.homeless and look.room == 0 else _SPACING)
+            sent, now = _act(look, send), time.monotonic()
             if look.busy and now - swept >= SWEEP_SECONDS:
                 swept = now  # before it: a sweep that fails must not keep work from going out
                 _sweep()
-            else:
+            elif not sent:
+                rested = now + (_SPACING_WHILE_FULL if look.homeless and look.room == 0 else _SPACING)
                 _wait(min(max(look.until_due, _SHORTEST_WAIT), SWEEP_SECONDS), stopping)
         except (DatabaseError, psycopg.Error) as error:
             logger.warning("the database is away: %s", error)
             connection.close()
+            time.sleep(_PAUSE_AFTER_TROUBLE)
+        except PlansError:  # somebody was first; the next look sees what they did
+            logger.exception("a look of the dispatcher came to nothing")
             time.sleep(_PAUSE_AFTER_TROUBLE)
 
 
@@ -223,12 +225,17 @@ def _look() -> _Look:
 
 
 def _sweep() -> None:
-    services.mark_silent()
-    reaper.sweep()
-    jobs.reclaim()
-    breakers.catch_up()
+    for part in (services.mark_silent, reaper.sweep, jobs.reclaim, breakers.catch_up, _route_again, _commit_again):
+        reaper.by_itself(part)
+
+
+def _route_again() -> None:
     with transaction.atomic(), acting(SYSTEM):
         _route_due(room=fleet.room())  # no further: agents that go on pass over what is locked here
+
+
+def _commit_again() -> None:
+    with transaction.atomic(), acting(SYSTEM):
         ask_for_commit()
 
 

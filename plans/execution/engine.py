@@ -205,11 +205,11 @@ def scope_of(revision_id: UUID, plan_id: UUID, step_id: UUID, value: Any, *, whe
 
 @requires_transaction
 def settle(plan: Plan, *, fresh: bool = False) -> bool:
-    """End an executing plan in which nothing runs or can start any more. Whether it ended.
+    """End a begun plan in which nothing runs or can start any more. Whether it ended.
 
     `fresh` says that the plan was read under its lock in this transaction.
     """
-    if _is_live(plan):
+    if plan.stage not in (Stage.EXECUTING, Stage.PAUSED) or _is_live(plan):
         return False
     if not fresh:  # both are set by whoever ends or stops at the same moment
         plan.refresh_from_db(fields=["cancel_reason", "rollback_reason"])

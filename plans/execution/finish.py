@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -42,6 +43,7 @@ def finish(
         hold_plan_of(attempt_id)
         if result.outcome is Outcome.INTERRUPTED:
             return _lost(attempt_id, token, result)
+        result = _as_asked(attempt_id, result)
         ended = Attempt.objects.filter(pk=attempt_id, token=token, status=AttemptStatus.RUNNING)
         failure, output = result.failure, capped(redact_value(plain(result.output)))
         if not ended.update(
@@ -75,6 +77,15 @@ def finish(
             spending.settle(attempt, result.resources)
         engine.ring()
     return True
+
+
+def _as_asked(attempt_id: UUID, result: WorkResult) -> WorkResult:
+    """The result; but a tool that stops although nobody asked it to has failed, or what waits for its step would wait for ever."""
+    if result.outcome is not Outcome.CANCELLED or Attempt.objects.get(pk=attempt_id).cancel_requested:
+        return result
+    said = f" It said: {result.summary}" if result.summary else ""
+    failure = Failure(FailureMode.AGENT, f"The tool stopped by itself, though nobody had asked it to.{said}")
+    return replace(result, outcome=Outcome.FAILED, failure=failure)
 
 
 @requires_transaction

@@ -23,7 +23,7 @@ from plans.enums import AttemptStatus, EventType
 from plans.errors import PlansError
 from plans.execution import clock
 from plans.execution.leases import asked_to_stop, renew
-from plans.models import Attempt
+from plans.models import Attempt, OutputLine
 
 logger = logging.getLogger(__name__)
 _PAUSE_WHILE_AWAY = 0.5  # seconds between two tries while the database is away
@@ -228,11 +228,12 @@ def end_facts(lines: int, sha256: str, resources: Mapping[str, Any]) -> dict[str
 
 
 def lines_sha256(attempt_id: UUID) -> str:
-    """The SHA-256 over an attempt's stored lines, for an end whose holder is gone: each text and a newline, in order."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT encode(sha256(convert_to(coalesce(string_agg(text || E'\\n', '' ORDER BY seq), ''), 'UTF8')), 'hex') "
-            "FROM plans_outputline WHERE attempt_id = %s",
-            [attempt_id],
-        )
-        return str(cursor.fetchone()[0])
+    """The SHA-256 over an attempt's stored lines, for an end whose holder is gone: each text and a newline, in order.
+
+    Read in pieces: PostgreSQL has no value of more than a gigabyte.
+    """
+    lines = OutputLine.objects.filter(attempt_id=attempt_id).order_by("seq").values_list("text", flat=True)
+    found = hashlib.sha256()
+    for text in lines.iterator(chunk_size=LINES_PER_FLUSH):
+        found.update(f"{text}\n".encode())
+    return found.hexdigest()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import Q
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from audit.context import SYSTEM, acting
 from plans.conf import UNCLAIMED_SECONDS
 from plans.enums import AttemptStatus, Stage
+from plans.errors import PlansError
 from plans.execution import engine, locks, routing, spending
-from plans.execution.finish import interrupted
+from plans.execution.finish import hold_plan_of, interrupted
 from plans.models import Attempt, Plan
 
+logger = logging.getLogger(__name__)
 _BATCH = 100
 _RUNS = (Stage.APPROVED, Stage.EXECUTING)
 
@@ -25,21 +30,40 @@ def sweep() -> int:
 
     Budgets last: what was interrupted just now is charged in full.
     """
-    ended = interrupt_expired() + resend_unclaimed() + settle_finished()
-    return ended + locks.free_stale() + spending.settle_ended()
+    parts = (interrupt_expired, resend_unclaimed, settle_finished, locks.free_stale, spending.settle_ended)
+    return sum(by_itself(part) for part in parts)
+
+
+def by_itself(part: Callable[[], object]) -> int:
+    """Do a part of a sweep: what it can not do must not keep the others from theirs. How many rows it mended."""
+    try:
+        done = part()
+    except (DatabaseError, PlansError):
+        if not connection.is_usable():  # nor are the others then
+            raise
+        logger.exception("a part of a sweep failed")
+        return 0
+    return done if isinstance(done, int) else 0
 
 
 def interrupt_expired(*, agent_id: object = None) -> int:
     """Interrupt attempts whose lease has ended; with an agent, all it held (its process is known to be dead)."""
     over = Q(agent_id=agent_id) if agent_id else Q(lease_until__lt=Now()) | Q(lease_until__isnull=True)
     because = "Its agent was restarted." if agent_id else "Its agent fell silent and the lease ended."
-    count = 0
+    lost = Attempt.objects.filter(over, status=AttemptStatus.RUNNING)
+    found = lost.order_by("pk").values_list("pk", flat=True)[:_BATCH]
+    return sum(by_itself(partial(_interrupt, pk, lost, because)) for pk in found)
+
+
+def _interrupt(pk: UUID, lost: QuerySet[Attempt], because: str) -> bool:
+    """Interrupt one attempt, if it is still lost, in a transaction of its own. Whether it was."""
     with transaction.atomic(), acting(SYSTEM):
-        lost = Attempt.objects.select_for_update(of=("self",), skip_locked=True).select_related("step", "plan", "agent")
-        for attempt in lost.filter(over, status=AttemptStatus.RUNNING).order_by("pk")[:_BATCH]:
+        hold_plan_of(pk)
+        held = lost.select_for_update(of=("self",), skip_locked=True).select_related("step", "plan", "agent")
+        attempt = held.filter(pk=pk).first()
+        if attempt is not None:
             interrupted(attempt, because)
-            count += 1
-    return count
+    return attempt is not None
 
 
 def take_over(agent_id: UUID) -> int:
@@ -79,8 +103,9 @@ def resend_unclaimed() -> int:
 def settle_finished() -> int:
     """Settle executing plans in which nothing runs or can start: two last steps that ended at once leave one behind."""
     idle = Plan.objects.in_stages(Stage.EXECUTING).exclude(attempts__status__in=["due", "sent", "running"])
-    count = 0
-    for plan_id in idle.values_list("pk", flat=True)[:_BATCH]:
-        with transaction.atomic(), acting(SYSTEM):
-            count += engine.settle_if_idle(plan_id)
-    return count
+    return sum(by_itself(partial(_settle, plan_id)) for plan_id in idle.values_list("pk", flat=True)[:_BATCH])
+
+
+def _settle(plan_id: UUID) -> bool:
+    with transaction.atomic(), acting(SYSTEM):
+        return engine.settle_if_idle(plan_id)

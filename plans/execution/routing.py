@@ -15,8 +15,8 @@ from django.db import connection
 from agents.routing.router import Choice
 from audit import trail
 from audit.trail import requires_transaction
-from plans import lifecycle
-from plans.enums import EventType, StepStatus
+from plans import lifecycle, waiting
+from plans.enums import GOING_STAGES, EventType, Stage, StepStatus
 from plans.errors import StaleTransition
 from plans.execution import breakers, fleet, locks
 from plans.models import Attempt
@@ -38,7 +38,7 @@ SELECT assigned.id, EXISTS (SELECT FROM ready WHERE ready.id = assigned.step) FR
 @requires_transaction
 def route(attempts: Sequence[Attempt], *, excluded: Iterable[str] = ()) -> int:
     """Choose an agent for each due attempt; what nobody can take now waits and says for what. How many were routed."""
-    gate = breakers.Gate(locks.let_through(attempts))
+    gate = breakers.Gate(locks.let_through(_of_going(attempts)))
     if not gate.through:
         return 0
     choices = fleet.choose(gate.through, excluded=frozenset(excluded))
@@ -51,6 +51,14 @@ def route(attempts: Sequence[Attempt], *, excluded: Iterable[str] = ()) -> int:
             Attempt.objects.filter(pk=attempt.pk).update(choice=fleet.keep([choice])[0])
             lifecycle.keep_waiting(step, choice.reason)
     return _assign(chosen)
+
+
+def _of_going(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Those whose plan goes on: what waits in a paused one must not keep an agent from the others."""
+    for attempt in attempts:
+        if attempt.plan.stage == Stage.PAUSED:
+            lifecycle.keep_waiting(attempt.step, waiting.PAUSED)
+    return [attempt for attempt in attempts if attempt.plan.stage in GOING_STAGES]
 
 
 def _assign(chosen: dict[UUID, tuple[Attempt, UUID, Choice]]) -> int:

@@ -18,10 +18,28 @@ _NOT_STARTED = (StepStatus.WAITING, StepStatus.READY)
 
 
 @requires_transaction
-def hold(plan_id: UUID) -> None:
-    """Wait for the steps that are ending or being claimed at this moment, and let no other be until this transaction ends."""
+def hold(plan_id: UUID) -> Plan:
+    """The plan, locked, for whoever steers it: what ends or is claimed at this moment is waited for, and all else waits for us.
+
+    First of all locks: an end that was decided by an older look at the plan would be lost, or would settle what goes on.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT chiffon_stop(%s)", [plan_id])
+    # Not the key: rows that only refer to the plan, such as those of its steps' events, do not wait and so never in a circle.
+    return Plan.objects.select_for_update(no_key=True).get(pk=plan_id)
+
+
+@requires_transaction
+def call_back(plan: Plan, *, waiting_for: str) -> None:
+    """Take what has not begun from its agents, whose slots others need meanwhile; the caller holds the plan."""
+    assigned = Attempt.objects.filter(
+        plan=plan, status__in=[AttemptStatus.DUE, AttemptStatus.SENT], agent__isnull=False
+    )
+    attempts = list(assigned.select_for_update(of=("self",), no_key=True).select_related("step").order_by("pk"))
+    assigned.update(status=AttemptStatus.DUE, agent=None, sent_at=None)
+    for attempt in attempts:
+        lifecycle.keep_waiting(attempt.step, waiting_for)
+    engine.ring()
 
 
 @requires_transaction

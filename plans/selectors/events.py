@@ -12,7 +12,10 @@ from plans.models import Event
 
 _ENDINGS: Final = (EventType.TOOL_COMPLETED, EventType.OUTPUT_END, EventType.AGENT_COMPLETED)
 # What no step "is".
-_ENDED_BADLY: Final[dict[str, str]] = {StepStatus.FAILED: "{} failed", StepStatus.UNKNOWN: "The outcome of {} is unknown"}
+_ENDED_BADLY: Final[dict[str, str]] = {
+    StepStatus.FAILED: "{} failed",
+    StepStatus.UNKNOWN: "The outcome of {} is unknown",
+}
 
 
 @dataclass(frozen=True, slots=True)

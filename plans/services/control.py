@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from audit import trail
 from audit.authority import Action, check
 from audit.context import Actor, acting
-from plans import lifecycle
+from plans import lifecycle, waiting
 from plans.enums import LIVE_ATTEMPTS, AttemptStatus, Stage, StepKind, StepStatus
 from plans.errors import IllegalTransition, NotFound
 from plans.execution import engine, fan_out, stopping
@@ -31,8 +31,7 @@ def cancel_plan(*, actor: Actor, plan_id: UUID, reason: str) -> Plan:
     reason = reason_of(reason, "Say why it is cancelled: the people who asked and approved read this.")
     with acting(actor, plan.trace_id), transaction.atomic():
         # Before its attempts, as every end of an attempt does it: whoever has stopped a plan sees all that are live.
-        stopping.hold(plan_id)
-        plan = Plan.objects.select_for_update().get(pk=plan_id)
+        plan = stopping.hold(plan_id)
         live = Attempt.objects.select_for_update().filter(plan=plan, status__in=LIVE_ATTEMPTS).order_by("pk")
         attempts = list(live)
         if Stage.CANCELLED not in lifecycle.possible_stages(plan):
@@ -52,8 +51,9 @@ def pause_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
     plan = operable(actor, plan_id)
     because = f"Paused by {actor.called}" + (f": {said}" if (said := checked(reason, "reason")) else ".")
     with acting(actor, plan.trace_id), transaction.atomic():
-        plan = Plan.objects.select_for_update().get(pk=plan_id)
+        plan = stopping.hold(plan_id)
         lifecycle.transition(plan, to=Stage.PAUSED, because=because)
+        stopping.call_back(plan, waiting_for=waiting.PAUSED)
     return plan
 
 
@@ -62,13 +62,10 @@ def resume_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
     plan = operable(actor, plan_id)
     because = f"Resumed by {actor.called}" + (f": {said}" if (said := checked(reason, "reason")) else ".")
     with acting(actor, plan.trace_id), transaction.atomic():
-        plan = Plan.objects.select_for_update().get(pk=plan_id)
+        plan = stopping.hold(plan_id)
         if plan.stage != Stage.PAUSED:
             raise IllegalTransition(f"Plan {plan.number} is {Stage(plan.stage).label.lower()}, not paused.")
         lifecycle.transition(plan, to=Stage.EXECUTING, because=because)
-        # What was under way when it was paused was refused by its agent: it is sent anew.
-        unheard = Attempt.objects.filter(plan=plan, status=AttemptStatus.SENT)
-        unheard.update(status=AttemptStatus.DUE, agent=None, sent_at=None)
         engine.settle(plan)  # what ran when it was paused may have been the last
         engine.ring()
     return plan
@@ -84,14 +81,13 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
     check(actor, Action.DECIDE_PLAN, plan)
     reason = reason_of(reason, "Say why it is left out: it changes what was approved.")
     with acting(actor, plan.trace_id), transaction.atomic():
+        plan = stopping.hold(plan_id)
         found = Step.objects.filter(revision__plan=plan, revision__number=plan.revision_number, key=key)
         step = found.first() if ROW_KEY.fullmatch(key) else None
         if step is None:
             raise NotFound(f"Plan {plan.number} has no step {key[:64]!r}.")
-        plan = Plan.objects.select_for_update().get(pk=plan_id)
         of_step = Q(step=step) | Q(step__parent=step, step__kind=StepKind.ITEM)
         list(Attempt.objects.select_for_update(of=("self",)).filter(of_step, status__in=LIVE_ATTEMPTS).order_by("pk"))
-        step.refresh_from_db()
         if plan.rollback_reason and step.kind != StepKind.ROLLBACK:
             raise not_undone(plan)
         going_on = plan.stage in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED)

@@ -88,8 +88,7 @@ def revise_plan(
     _check_possible(plan, _current(plan), digest)  # before any lock: what begins at this moment would wait for it
     try:
         with acting(actor, plan.trace_id), transaction.atomic():
-            stopping.hold(plan_id)
-            plan = Plan.objects.select_for_update().get(pk=plan_id)
+            plan = stopping.hold(plan_id)
             before = revision_before(plan)
             _check_possible(plan, before.revision, digest)
             draft = valid_draft(

@@ -31,11 +31,10 @@ def retry_step(*, actor: Actor, plan_id: UUID, key: str, reason: str = "", hosts
     plan = operable(actor, plan_id)
     reason = checked(reason, "reason")
     with acting(actor, plan.trace_id), transaction.atomic():
-        stopping.hold(plan_id)  # what ends at this moment may be an item of what is tried again
-        plan = Plan.objects.select_for_update().get(pk=plan_id)  # before its attempts, as everybody locks them
+        plan = stopping.hold(plan_id)  # what ends at this moment may be an item of what is tried again
         if waiting := _waiting(plan, key):
             return _bring_forward(waiting, plan, reason, hosts)
-        return _retry(actor, plan_id, key, reason, hosts)
+        return _retry(actor, plan, key, reason, hosts)
 
 
 def retry_plan(*, actor: Actor, plan_id: UUID, reason: str = "", hosts: Hosts = "") -> Plan:
@@ -47,8 +46,7 @@ def retry_plan(*, actor: Actor, plan_id: UUID, reason: str = "", hosts: Hosts = 
     plan = operable(actor, plan_id)
     reason = checked(reason, "reason")
     with acting(actor, plan.trace_id), transaction.atomic():
-        stopping.hold(plan_id)
-        return _retry(actor, plan_id, None, reason, hosts)
+        return _retry(actor, stopping.hold(plan_id), None, reason, hosts)
 
 
 def give_up_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
@@ -59,7 +57,7 @@ def give_up_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
     plan = operable(actor, plan_id)
     reason = reason_of(reason, "Say why it is not tried again: the people who asked and approved read this.")
     with acting(actor, plan.trace_id), transaction.atomic():
-        plan = Plan.objects.select_for_update().get(pk=plan_id)
+        plan = stopping.hold(plan_id)
         attempt = _waiting(plan, key)
         if attempt is None:
             raise IllegalTransition(_not_waiting(plan, key))
@@ -81,8 +79,7 @@ def give_up_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
     return plan
 
 
-def _retry(actor: Actor, plan_id: UUID, key: str | None, reason: str, hosts: Hosts) -> Plan:
-    plan = Plan.objects.select_for_update().get(pk=plan_id)
+def _retry(actor: Actor, plan: Plan, key: str | None, reason: str, hosts: Hosts) -> Plan:
     steps = _stuck(plan, key)
     left = _left(steps) if hosts else {}
     for step in steps:

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 from django.db import connection
 
+from agents.models import Agent
 from agents.protocol import Outcome, WorkResult
 from audit.authority import Role
 from audit.context import Actor
@@ -127,11 +128,39 @@ def test_nothing_new_starts_while_a_plan_is_paused(approved, engine, who):
     held = claimed(engine)
     services.pause_plan(actor=who, plan_id=plan.pk, reason="lunch")
     end(held)
-    assert (stage(plan), statuses(plan)) == ("paused", {"a": "completed", "b": "ready"})
+    assert (stage(plan), statuses(plan)) == ("paused", {"a": "completed", "b": "waiting"})
     assert engine.dispatch() == []
     services.resume_plan(actor=who, plan_id=plan.pk)
     engine.run()
     assert stage(plan) == "completed"
+
+
+def test_what_becomes_due_in_a_paused_plan_leaves_the_agents_to_others(approved, engine, who):
+    Agent.objects.update(slots=1)
+    plan = approved(*chain("a", "b"))
+    held = claimed(engine)
+    services.pause_plan(actor=who, plan_id=plan.pk)
+    end(held)
+    goes_by(approved(step("x")), plan, engine, who)
+
+
+def test_what_was_on_its_way_in_a_paused_plan_leaves_the_agents_to_others(approved, engine, who):
+    Agent.objects.update(slots=2)
+    plan = approved(step("a"), step("b"))
+    first, _ = engine.dispatch()
+    attempt.run(first[0], token=first[1])
+    Agent.objects.update(slots=1)
+    services.pause_plan(actor=who, plan_id=plan.pk)
+    goes_by(approved(step("x")), plan, engine, who)
+
+
+def goes_by(other, paused, engine, who):
+    engine.run()
+    assert (stage(paused), stage(other)) == ("paused", "completed")
+    assert Step.objects.get(plan=paused, key="b").waiting_for == "Waits until the plan is resumed."
+    services.resume_plan(actor=who, plan_id=paused.pk)
+    engine.run()
+    assert stage(paused) == "completed"
 
 
 def test_a_message_on_its_way_when_the_plan_is_paused_is_sent_anew(approved, engine, who):

@@ -226,7 +226,7 @@ def test_a_pause_holds_the_rollback_and_resuming_goes_on(approved, approver, eng
     services.pause_plan(actor=person(approver), plan_id=plan.pk)
     finish(running.attempt_id, token=running.token, result=failed(), lines=(0, ""))
     engine.run()
-    assert (stage(plan), statuses(plan)["c.rollback"]) == ("paused", "ready")
+    assert (stage(plan), statuses(plan)["c.rollback"]) == ("paused", "waiting")
     services.resume_plan(actor=person(approver), plan_id=plan.pk)
     engine.run()
     assert why(plan).startswith("verify failed. C, a were rolled back")

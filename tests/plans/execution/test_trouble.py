@@ -5,13 +5,16 @@ import math
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from agents.models import Job, Playbook, PlaybookRepository
 from agents.protocol import Failure, FailureMode, Outcome, WorkResult
+from agents.tools.diagnostic import Noop
 from audit.context import Actor
 from audit.models import DecisionRecord
 from plans import services
 from plans.conf import LONGEST_OUTPUT
+from plans.errors import IllegalTransition
 from plans.execution import attempt, dispatcher, finish, leases, reaper
 from plans.execution.output import StepContext
 from plans.models import Attempt, Event, OutputLine, Plan, Step, events_of
@@ -209,6 +212,54 @@ class TestHolders:
         assert stage(plan) == "completed"
 
 
+class TestSweeps:
+    def test_an_attempt_that_can_not_be_reclaimed_keeps_no_other_from_it(self, approved, engine, monkeypatch):
+        plans = [approved(step("a", "diagnostic.noop", retry={"attempts": 1})) for _ in range(2)]
+        for pk, token, _ in engine.dispatch():
+            claim(pk, token)
+        broken, real = Attempt.objects.get(plan=plans[0]).pk, reaper.interrupted
+
+        def interrupted(one, because):
+            if one.pk == broken:
+                raise IllegalTransition("It may not.")
+            real(one, because)
+
+        monkeypatch.setattr(reaper, "interrupted", interrupted)
+        engine.forget_beats()
+        assert engine.sweep() > 0
+        assert [tries(plan, "a") for plan in plans] == [[(1, "running")], [(1, "interrupted")]]
+
+    def test_a_sweep_that_fails_ends_no_dispatcher(self, approved, engine, monkeypatch):
+        approved(step("a"))
+        swept = []
+
+        def sweep():
+            swept.append(True)
+            raise IllegalTransition("It may not.")
+
+        monkeypatch.setattr(reaper, "interrupt_expired", sweep)
+        monkeypatch.setattr(dispatcher, "SWEEP_SECONDS", 0.01)
+        dispatcher.run(lambda *_: None, stopping=lambda: len(swept) > 1)
+        assert len(swept) == 2
+
+    def test_there_is_a_sweep_also_while_there_is_always_something_to_send(self, approved, monkeypatch):
+        approved(step("a"))
+        swept = []
+        monkeypatch.setattr(dispatcher, "SWEEP_SECONDS", 0.01)
+        monkeypatch.setattr(dispatcher, "_sweep", lambda: swept.append(True))
+        monkeypatch.setattr(dispatcher, "_act", lambda *_: 1)
+        looks = iter(range(200))
+        dispatcher.run(lambda *_: None, stopping=lambda: bool(swept) or next(looks, None) is None)
+        assert swept
+
+    def test_what_ends_in_a_plan_that_has_ended_is_recorded(self, approved, engine):
+        plan = approved(step("a", "diagnostic.noop", retry={"attempts": 1}), step("b", depends_on=["a"]))
+        claimed = held(engine)
+        Plan.objects.filter(pk=plan.pk).update(stage="failed")  # which nothing should do while something runs
+        assert end(claimed, WorkResult.failed(FailureMode.USER, "No."))
+        assert (stage(plan), tries(plan, "a")) == ("failed", [(1, "failed")])
+
+
 @pytest.mark.parametrize("number", [1e15, 2.0**52 + 0.5, 1e-9, 0.1, -0.0])
 def test_a_number_that_was_approved_runs_however_the_database_writes_it(approved, engine, number):
     plan = approved(step("a", "diagnostic.echo", input={"value": number}))
@@ -253,6 +304,15 @@ class TestResults:
         assert kept["cut"] is True
         assert str(LONGEST_OUTPUT) in kept["reason"]
         assert stage(plan) == "completed"
+
+    @pytest.mark.parametrize("more", [{}, {"for_each": [1, 2]}], ids=["a step", "a list"])
+    def test_a_tool_that_stops_by_itself_has_failed(self, approved, engine, monkeypatch, more):
+        monkeypatch.setattr(Noop, "run", lambda *_: WorkResult(Outcome.CANCELLED, summary="Enough."))
+        plan = approved(step("a", "diagnostic.noop", **more), step("b", depends_on=["a"]))
+        engine.run()
+        assert (stage(plan), statuses(plan)["a"], statuses(plan)["b"]) == ("failed", "failed", "waiting")
+        error = Step.objects.get(plan=plan, key="a").error
+        assert "The tool stopped by itself, though nobody had asked it to. It said: Enough." in error
 
     def test_an_event_of_a_tool_holds_what_a_column_can_hold(self, approved, engine):
         plan = approved(step("a"))
@@ -325,6 +385,27 @@ class TestOutput:
         engine.sweep()
         (told,) = [event.data for event in events_of(plan.pk) if event.type == "output_end"]
         assert told == {"count": 1, "sha256": hashlib.sha256(b"one\n").hexdigest()}
+
+    def test_output_larger_than_any_value_of_the_database_is_no_trouble(self, approved, engine, monkeypatch):
+        plan = approved(step("a", "diagnostic.noop", retry={"attempts": 1}))
+        claimed = held(engine)
+        lines = [
+            OutputLine(attempt_id=claimed.attempt_id, seq=seq, stream="stdout", text="x" * 16_384)
+            for seq in range(1, 501)
+        ]
+        OutputLine.objects.bulk_create(lines)
+        engine.forget_beats()
+        with connection.execute_wrapper(refuse_aggregates):
+            engine.sweep()
+        assert tries(plan, "a") == [(1, "interrupted")]
+        whole = hashlib.sha256(("x" * 16_384 + "\n").encode() * 500).hexdigest()
+        assert Attempt.objects.get(pk=claimed.attempt_id).lines_sha256 == whole
+
+
+def refuse_aggregates(execute, sql, params, many, context):
+    """PostgreSQL has no value of more than a gigabyte: all lines together may be more."""
+    assert "string_agg" not in sql or "plans_outputline" not in sql
+    return execute(sql, params, many, context)
 
 
 def test_jobs_go_out_with_the_attempts(approved, engine):
