@@ -16,6 +16,7 @@ CONTINUE_SECONDS: Final = (
 )
 LINES_PER_FLUSH: Final = 200
 FLUSH_SECONDS: Final = 0.08
+OVERTIME_SECONDS: Final = 1.0  # how long after its timeout a tool that ends its work by itself has to say so
 KEEP_SECONDS: Final = 1.0  # how often a running attempt's checkpoint is stored
 LONGEST_TEXT: Final = 4_000  # characters of a request
 LONGEST_OUTPUT: Final = LARGEST_RESULT  # bytes of a step's result kept in the database

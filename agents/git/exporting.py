@@ -12,7 +12,7 @@ from agents.git.program import GitError, git, inside
 from agents.git.reading import Entry, entries, tree_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 EXPORT_FILES: Final = 50_000
 EXPORT_BYTES: Final = 256 << 20
@@ -20,11 +20,13 @@ LFS_HEAD: Final = b"version https://git-lfs.github.com/spec/"
 LINK, SUBMODULE, PROGRAM = "120000", "160000", "100755"
 
 
-def export(repository: Path | str, commit: str, destination: Path) -> str:
+def export(
+    repository: Path | str, commit: str, destination: Path, *, between: Callable[[], object] = lambda: None
+) -> str:
     """Write a commit's files, read-only, into a new folder, and answer the id of the tree that was written.
 
     The id is worked out from the bytes on their way to the disk, so it proves the content. Attributes and filters
-    of the repository have no say. Raises GitError for submodules, symbolic links that leave the tree, files whose
+    of the repository have no say. `between` is called after each file. Raises GitError for submodules, symbolic links that leave the tree, files whose
     content is kept elsewhere (LFS), a tree that is too large, or a destination that exists.
     """
     files = entries(repository, commit)
@@ -39,6 +41,7 @@ def export(repository: Path | str, commit: str, destination: Path) -> str:
         for entry, data in _contents(repository, files):
             _write(destination, entry, data)
             written.append(Entry(entry.path, entry.mode, _object_id("blob", data, len(entry.blob))))
+            between()
     except OSError as error:
         raise GitError(f"The commit could not be written to disk: {error.strerror}.") from error
     tree = _tree_id(written)

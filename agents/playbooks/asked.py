@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from agents.conf import UNOWNED_SECONDS
 from agents.protocol import FailureMode
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class PlaybookRun:
     tags: tuple[str, ...] = ()
     check: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
-    beat_seconds: float = 30.0
+    beat_seconds: float = UNOWNED_SECONDS
     grace_seconds: float = 3.0
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agents import git
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PREFIX: Final = "chiffon-run-"
 LOCK: Final = "lock"
@@ -60,12 +60,12 @@ class Workspace:
         """Where Ansible writes which hosts did not come to the end."""
         return self.private / "retries"
 
-    def fill(self, repository: str, commit: str, tree: str) -> None:
-        """Export a commit into the workspace.
+    def fill(self, repository: str, commit: str, tree: str, *, between: Callable[[], object]) -> None:
+        """Export a commit into the workspace; `between` two files something else is done.
 
         Raises GitError if it can not be exported, TreeMismatch if its tree is not the one that was approved.
         """
-        found = git.export(repository, commit, self.tree)
+        found = git.export(repository, commit, self.tree, between=between)
         if found != tree:
             raise TreeMismatch(
                 f"The files of {commit[:12]} are not those that were approved: their tree is {found[:12]}, "

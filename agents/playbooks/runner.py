@@ -63,7 +63,7 @@ def run_playbook(run: PlaybookRun, context: RunContext, *, scratch: Path | None 
         check_run(run)
         with workspace(scratch) as place, Supervised.start(_spec(run, place)) as child:
             # The driver loads its libraries while the commit is exported, then waits for its job.
-            place.fill(run.repository, run.commit, run.tree)
+            place.fill(run.repository, run.commit, run.tree, between=_keeping(child, context))
             _check_files(place, run)
             place.write_secret(JOB, json.dumps(_job(run, place)))
             return _watch(child, context)
@@ -75,6 +75,20 @@ def run_playbook(run: PlaybookRun, context: RunContext, *, scratch: Path | None 
         return _failed(FailureMode.SYSTEM, f"The approved commit could not be exported: {error}")
     except OSError as error:
         return _failed(FailureMode.RESOURCE, f"The run could not be prepared: {error.strerror or error}.")
+
+
+def _keeping(child: Supervised, context: RunContext) -> Callable[[], None]:
+    """Keep the lease and the driver now and then, while something else takes its time. Whether both are kept is looked at after."""
+    looked = time.monotonic()
+
+    def keep() -> None:
+        nonlocal looked
+        if time.monotonic() - looked >= LOOK_SECONDS:
+            looked = time.monotonic()
+            if context.beat():
+                child.beat()
+
+    return keep
 
 
 def _failed(mode: FailureMode, message: str) -> PlaybookOutcome:

@@ -30,7 +30,7 @@ class ToolContext(Protocol):
         """Keep the lease; False says that it is lost and that the tool must stop at once."""
 
     def cancelled(self) -> bool:
-        """Whether a person asked for this attempt to stop."""
+        """Whether to stop: a person asked for it, or the step's time is over."""
 
     def remember(self, scope: str, key: str, value: Any) -> None:
         """Keep a JSON value for later steps, which read it as `{{ state.SCOPE.KEY }}`. Raises StateRefused."""

@@ -85,7 +85,7 @@ class PlaybookInspector(BaseTool):
             with TemporaryDirectory(prefix="chiffon-scan-") as folder:
                 tree = Path(folder) / "tree"
                 try:
-                    git.export(source.location, asked.commit, tree)
+                    git.export(source.location, asked.commit, tree, between=context.beat)
                     if context.cancelled() or not context.beat():
                         return _STOPPED
                     found = read_one(tree, asked.playbook)

@@ -111,6 +111,7 @@ def _try(claimed: Claimed, *, go_on: bool) -> Claimed | None:
             claimed.step.key,
             number=claimed.number,
             quick=bool(getattr(tool, "quick", False)),
+            seconds=claimed.step.timeout_seconds,
         )
         result = _work(claimed, context, tool)
         context.flush()
@@ -152,7 +153,10 @@ def _work(claimed: Claimed, context: StepContext, tool: Tool | None) -> WorkResu
     )
     counted = partial(spending.reserve, claimed, tool, value) if claimed.budget else None
     # By id: a name may be given to somebody else later.
-    return call(tool, request, context, user=str(claimed.requester_id), forbidden=counted)
+    result = call(tool, request, context, user=str(claimed.requester_id), forbidden=counted)
+    if result.outcome is Outcome.CANCELLED and context.overdue:
+        return WorkResult.failed(FailureMode.RESOURCE, f"Took longer than its {step.timeout_seconds:g} s.")
+    return result
 
 
 def _resolved(claimed: Claimed, tool: Tool) -> dict[str, Any]:

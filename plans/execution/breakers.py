@@ -19,6 +19,7 @@ from agents.breaker import Aim, Seen, Verdict, breakers
 from agents.enums import BreakerState
 from agents.models import Breaker
 from agents.protocol import Outcome, WorkResult
+from agents.tools.cache import FROM_CACHE
 from plans import lifecycle
 from plans.enums import LIVE_ATTEMPTS
 from plans.execution import fallback
@@ -126,6 +127,8 @@ def _aims_for(attempt: Attempt) -> list[Aim]:
 def _verdicts(step: Tried, result: WorkResult) -> dict[Aim, Verdict]:
     """What a result says of each target. A playbook tells which hosts had trouble; then the others are not blamed."""
     aims = aims_of(step)
+    if FROM_CACHE in result.progress:  # nobody was called
+        return dict.fromkeys(aims, "none")
     if result.outcome is Outcome.COMPLETED:
         return dict.fromkeys(aims, "ok")
     if result.outcome is not Outcome.FAILED or result.failure is None or not breaker.counts(result.failure):

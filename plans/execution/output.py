@@ -18,7 +18,15 @@ from agents.tools.base import Stream
 from audit.canonical import as_json, plain
 from audit.redaction import redact, redact_value
 from plans import live, state
-from plans.conf import BEAT_SECONDS, FLUSH_SECONDS, KEEP_SECONDS, LEASE_SECONDS, LINES_PER_FLUSH, LOOK_SECONDS
+from plans.conf import (
+    BEAT_SECONDS,
+    FLUSH_SECONDS,
+    KEEP_SECONDS,
+    LEASE_SECONDS,
+    LINES_PER_FLUSH,
+    LOOK_SECONDS,
+    OVERTIME_SECONDS,
+)
 from plans.enums import AttemptStatus, EventType
 from plans.errors import PlansError
 from plans.execution import clock
@@ -37,7 +45,15 @@ class StepContext:
     """
 
     def __init__(
-        self, attempt_id: UUID, token: int, plan_id: UUID, step_key: str, *, number: int = 1, quick: bool = False
+        self,
+        attempt_id: UUID,
+        token: int,
+        plan_id: UUID,
+        step_key: str,
+        *,
+        number: int = 1,
+        quick: bool = False,
+        seconds: float = math.inf,
     ) -> None:
         self.attempt_id, self.token, self.plan_id, self.step_key = attempt_id, token, plan_id, step_key
         self.number = number
@@ -52,6 +68,7 @@ class StepContext:
         self._reached: Callable[[], dict[str, Any]] | None = None
         self._kept = -math.inf  # the first checkpoint is kept at once
         self._beaten = self._looked = time.monotonic()
+        self._until = self._beaten + seconds + OVERTIME_SECONDS
 
     def line(self, stream: Stream, text: str) -> None:
         """Say one line of output."""
@@ -85,11 +102,18 @@ class StepContext:
         return not self.lost
 
     def cancelled(self) -> bool:
-        """Whether a person asked for this attempt to stop. The database is asked at most twice a second."""
+        """Whether a person asked for this attempt to stop, or its time is over. The database is asked at most twice a second."""
+        if self.overdue:
+            return True
         if not self._stop and not self.lost and time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             self._persistently(self._look)
         return self._stop
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the step has taken longer than it may."""
+        return time.monotonic() > self._until
 
     def remember(self, scope: str, key: str, value: Any) -> None:
         """Keep a value for later steps. Raises StateRefused."""

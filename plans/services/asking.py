@@ -32,6 +32,7 @@ from plans.planning.saving import save_plan
 from plans.planning.validation import errors_in, text_errors
 
 _RECENT = timedelta(days=90)
+_NEWEST = 20_000  # tries of any kind that are looked through
 
 
 def submit_request(*, actor: Actor, text: str, session_id: UUID | None = None) -> Request:
@@ -168,9 +169,13 @@ def _plan(request: Request, found: Decomposition, planner: WorkPlanner) -> None:
 
 
 def _history() -> dict[str, History]:
-    """What the last 90 days say about each playbook."""
+    """What the last 90 days say about each playbook: of the newest tries, so that asking costs the same whatever the history."""
+    newest = Attempt.objects.order_by("-pk").values("pk")[:_NEWEST]
     ended = Attempt.objects.filter(
-        step__work_type__startswith="playbook:", finished_at__gt=Now() - _RECENT, status__in=["completed", "failed"]
+        pk__in=newest,
+        step__work_type__startswith="playbook:",
+        finished_at__gt=Now() - _RECENT,
+        status__in=["completed", "failed"],
     )
     well = Q(status="completed")
     rows = ended.values("step__work_type").annotate(

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from agents.playbooks import runner
 from agents.playbooks.runner import RunStatus, TaskProgress
 from agents.protocol import FailureMode
 from agents.supervisor.sweep import tagged
@@ -58,6 +59,19 @@ def test_a_run_tells_every_line_and_task_and_ends_with_figures(lab):
     assert "TASK [Say it]" in watcher.text
     assert "PLAY RECAP" in watcher.text
     assert "\x1b[0;32m" in watcher.text
+
+
+def test_the_lease_is_kept_while_the_commit_is_exported(lab, monkeypatch):
+    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.0)
+    kept = []
+
+    class Kept(Watcher):
+        def beat(self):
+            kept.append(len(self.lines))
+            return True
+
+    lab(site=play("{ansible.builtin.debug: {}}"), **{f"files__f{n}": "{}" for n in range(50)}).run(watcher=Kept())
+    assert kept.count(0) > 50
 
 
 def test_a_failed_task_is_a_failure_of_the_work_with_host_and_message(lab):

@@ -12,6 +12,7 @@ from agents import services
 from agents.breaker import breakers
 from agents.models import Breaker
 from agents.protocol import Failure, FailureMode, Outcome, WorkResult
+from agents.tools.cache import FROM_CACHE
 from audit.authority import Role
 from audit.context import SYSTEM, Actor
 from audit.models import DecisionRecord
@@ -213,6 +214,16 @@ def test_whatever_a_tool_says_of_its_hosts_the_failure_counts(db, host, progress
     failure = Failure(FailureMode.SYSTEM, "unreachable", transient=True)
     for _ in range(5):
         note(step, uuid4(), WorkResult(Outcome.FAILED, failure=failure, progress=progress))
+    assert Breaker.objects.get().state == "open"
+
+
+def test_an_answer_from_the_cache_says_nothing_of_the_target(db, host):
+    step = Step(tool="ansible.playbook", hosts=[host], service="")
+    failed = WorkResult(Outcome.FAILED, failure=Failure(FailureMode.SYSTEM, "unreachable", transient=True))
+    for _ in range(4):
+        note(step, uuid4(), failed)
+    note(step, uuid4(), WorkResult(Outcome.COMPLETED, progress={FROM_CACHE: "2026-11-30T16:00:00Z"}))
+    note(step, uuid4(), failed)
     assert Breaker.objects.get().state == "open"
 
 

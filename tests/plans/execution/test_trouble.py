@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from agents.conf import UNOWNED_SECONDS
 from agents.models import Job, Playbook, PlaybookRepository
+from agents.playbooks.runner import LOOK_SECONDS
 from agents.protocol import Failure, FailureMode, Outcome, WorkResult
 from agents.tools.diagnostic import Noop
 from audit.context import Actor
 from audit.models import DecisionRecord
 from plans import services
-from plans.conf import LONGEST_OUTPUT
+from plans.conf import BEAT_SECONDS, LEASE_SECONDS, LONGEST_OUTPUT
 from plans.errors import IllegalTransition
 from plans.execution import attempt, dispatcher, finish, leases, reaper
 from plans.execution.output import StepContext
@@ -211,20 +213,23 @@ class TestHolders:
         assert engine.sweep() == 1
         assert stage(plan) == "completed"
 
+    def test_processes_without_an_owner_end_before_its_lease_can_have_ended(self):
+        assert UNOWNED_SECONDS < LEASE_SECONDS - BEAT_SECONDS - LOOK_SECONDS
+
 
 class TestSweeps:
     def test_an_attempt_that_can_not_be_reclaimed_keeps_no_other_from_it(self, approved, engine, monkeypatch):
         plans = [approved(step("a", "diagnostic.noop", retry={"attempts": 1})) for _ in range(2)]
         for pk, token, _ in engine.dispatch():
             claim(pk, token)
-        broken, real = Attempt.objects.get(plan=plans[0]).pk, reaper.interrupted
+        broken, real = Attempt.objects.get(plan=plans[0]).pk, finish.interrupted
 
         def interrupted(one, because):
             if one.pk == broken:
                 raise IllegalTransition("It may not.")
             real(one, because)
 
-        monkeypatch.setattr(reaper, "interrupted", interrupted)
+        monkeypatch.setattr("plans.execution.reaper.interrupted", interrupted)
         engine.forget_beats()
         assert engine.sweep() > 0
         assert [tries(plan, "a") for plan in plans] == [[(1, "running")], [(1, "interrupted")]]
@@ -313,6 +318,17 @@ class TestResults:
         assert (stage(plan), statuses(plan)["a"], statuses(plan)["b"]) == ("failed", "failed", "waiting")
         error = Step.objects.get(plan=plan, key="a").error
         assert "The tool stopped by itself, though nobody had asked it to. It said: Enough." in error
+
+    @pytest.mark.parametrize(
+        ("tool", "given"),
+        [("diagnostic.sleep", {"seconds": 60}), ("diagnostic.lines", {"count": 1000, "per_second": 10})],
+    )
+    def test_a_step_ends_when_its_time_is_over(self, approved, engine, monkeypatch, tool, given):
+        monkeypatch.setattr("plans.execution.output.OVERTIME_SECONDS", 0)
+        plan = approved(step("a", tool, input=given, timeout_seconds=1))
+        engine.run()
+        assert (stage(plan), Step.objects.get(plan=plan).error) == ("failed", "Took longer than its 1 s.")
+        assert Attempt.objects.get(plan=plan).failure_mode == "resource"
 
     def test_an_event_of_a_tool_holds_what_a_column_can_hold(self, approved, engine):
         plan = approved(step("a"))

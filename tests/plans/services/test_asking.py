@@ -13,7 +13,9 @@ from plans import services
 from plans.enums import RequestStatus, Stage
 from plans.errors import BadText, Conflict, NotFound
 from plans.models import Message, Plan, Request, Session, Step
+from plans.services import asking
 from tests import factories
+from tests.engine import Engine
 from tests.factories import make_user
 from tests.homelab import Homelab, playbook
 
@@ -181,3 +183,15 @@ def test_the_same_words_twice_are_two_plans_of_the_same_content(homelab, request
             request = answer(requester, request, request.decomposition["ambiguities"][0]["options"][0]["value"])
         plans.append(Plan.objects.get(request=request))
     assert factories.digest_of(plans[0]) == factories.digest_of(plans[1])
+
+
+def test_what_is_known_of_a_playbook_comes_from_the_newest_tries_however_many_there_are(
+    requester, approver, monkeypatch
+):
+    factories.make_agent("infra-1", slots=4)
+    for _ in range(2):
+        factories.approve(factories.make_plan(requester, [factories.step(work_type="playbook:kuma.yml")]), approver)
+        Engine().run()
+    assert asking.record_of_playbooks() == {"kuma.yml": (2, 2)}
+    monkeypatch.setattr(asking, "_NEWEST", 1)
+    assert asking.record_of_playbooks() == {"kuma.yml": (1, 1)}
