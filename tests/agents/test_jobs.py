@@ -12,7 +12,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from agents import jobs
-from agents.conf import JOB_TRIES
+from agents.conf import JOB_LEASE_SECONDS, JOB_TRIES
+from agents.git.program import FETCH_SECONDS, GIT_SECONDS
 from agents.models import Job
 from audit.models import DecisionRecord
 from tests.engine import Engine, together
@@ -52,6 +53,10 @@ def test_a_job_is_done_once_and_keeps_its_result():
     assert jobs.run(one.pk, token=0) is False
     assert done == [{"a": 1}]
     assert (now(one).status, now(one).result, now(one).tries) == ("completed", {"noted": 1}, 1)
+
+
+def test_a_job_that_fetches_for_as_long_as_it_may_is_not_begun_again_beside_itself():
+    assert JOB_LEASE_SECONDS > FETCH_SECONDS + GIT_SECONDS
 
 
 @pytest.mark.django_db(transaction=True)
