@@ -16,7 +16,6 @@ from audit.context import Actor, acting, current_trace
 from audit.http import Problem
 from audit.ids import uuid7
 from chiffon_site.accounts.tokens import find_token
-from chiffon_site.api import idempotency
 from chiffon_site.api.bodies import LARGEST_BODY, check_value, read_json
 from chiffon_site.api.problems import from_exception, problem
 from chiffon_site.api.rates import buckets
@@ -26,7 +25,7 @@ View = Callable[..., HttpResponse]
 
 
 def guarded(view: View) -> View:
-    """The view behind the door: signed in or 401, counted, replayed where asked, and every error a problem."""
+    """The view behind the door: signed in or 401, counted, and every error a problem."""
 
     @csrf_exempt  # cookies are checked below; a token needs no check, since no browser sends it by itself
     @login_not_required  # the middleware would redirect a program to a page
@@ -43,7 +42,7 @@ def guarded(view: View) -> View:
                 if request.body:
                     read_json(request.body)  # ninja would make one and the same answer of every complaint
                 with acting(caller, trace):
-                    return _answer(request, caller, lambda: view(request, *args, **kwargs))
+                    return _as_problem(view(request, *args, **kwargs))
             except Exception as error:
                 return from_exception(request, error)
 
@@ -61,20 +60,13 @@ def guard_all(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | URL
 _NOBODY: Final = Actor("agent", "")  # may do nothing; the context's own default may do everything
 
 
-def _answer(request: HttpRequest, caller: Actor, call: Callable[[], HttpResponse]) -> HttpResponse:
-    def told() -> HttpResponse:
-        response = call()
-        if response.status_code >= 400 and "json" not in response.get("Content-Type", ""):
-            plain = problem(response.status_code)  # what ninja says itself, such as a method that is not allowed
-            if "Allow" in response:
-                plain["Allow"] = response["Allow"]
-            return plain
+def _as_problem(response: HttpResponse) -> HttpResponse:
+    if response.status_code < 400 or "json" in response.get("Content-Type", ""):
         return response
-
-    key = request.headers.get(idempotency.HEADER)
-    if request.method != "POST" or key is None:
-        return told()
-    return idempotency.answered_once(request, caller.user, key, told)
+    plain = problem(response.status_code)  # what ninja says itself, such as a method that is not allowed
+    if "Allow" in response:
+        plain["Allow"] = response["Allow"]
+    return plain
 
 
 def _who(request: HttpRequest) -> tuple[Actor, str]:
