@@ -45,7 +45,7 @@ ANYWHERE: Final = {
     422: "A field is wrong; `errors` names each",
     429: "Too fast; `Retry-After` says how long to wait",
     500: "A fault of Chiffon",
-    503: "The database does not answer; `Retry-After` says when to try again",
+    503: "The database does not answer, or too many ask at once; `Retry-After` says when to try again",
 }
 WRITING: Final = {409: "It could be taken, but not in the state things are in"}
 # What a token needs for each operation, for the document; the endpoints ask audit.authority, and a test compares the two.

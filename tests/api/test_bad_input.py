@@ -146,5 +146,26 @@ def test_a_database_that_does_not_answer_is_said_to_be_away(as_requester, settin
 
     with connection.execute_wrapper(Away()):
         answer = as_requester.get("/plans")
-    is_problem(answer, 503, "unavailable")
+    assert "does not answer" in is_problem(answer, 503, "unavailable")["detail"]
+    assert int(answer["Retry-After"]) >= 1
+
+
+def test_a_call_for_which_no_connection_came_free_is_told_that_many_are_asking(as_requester, monkeypatch):
+    from django.db import connection
+
+    def pooled():
+        """A connection of the smallest pool there is."""
+        one = connection.copy()
+        one.settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 1, "timeout": 0.2}
+        return one
+
+    holder, late = pooled(), pooled()
+    holder.ensure_connection()
+    monkeypatch.setattr("chiffon_site.api.guard.find_token", lambda _text: late.ensure_connection())
+    try:
+        answer = as_requester.get("/plans")
+    finally:
+        holder.close()
+        holder.close_pool()
+    assert "too many" in is_problem(answer, 503, "unavailable")["detail"].lower()
     assert int(answer["Retry-After"]) >= 1
