@@ -20,6 +20,7 @@ from chiffon_site.api.bodies import LARGEST_BODY, check_value, read_json
 from chiffon_site.api.problems import from_exception, problem
 from chiffon_site.api.rates import buckets
 
+_JSON: Final = "application/json"
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 View = Callable[..., HttpResponse]
 
@@ -40,6 +41,7 @@ def guarded(view: View) -> View:
                     raise Problem(429, "too_many_requests", "That is too fast.", retry_after=seconds)
                 _check_address(request)
                 if request.body:
+                    _check_form(request)
                     read_json(request.body)  # ninja would make one and the same answer of every complaint
                 with acting(caller, trace):
                     return _as_problem(view(request, *args, **kwargs))
@@ -92,6 +94,15 @@ def _check_size(request: HttpRequest) -> None:
         raise Problem(400, "bad_request", "The Content-Length is not a number.")
     if int(announced) > LARGEST_BODY or len(request.body) > LARGEST_BODY:
         raise Problem(413, "too_large", "The body is larger than 1 MiB.")
+
+
+def _check_form(request: HttpRequest) -> None:
+    """Go on, or raise Problem 415 for a body that is said to be something else than JSON in UTF-8. Nothing said is JSON."""
+    media, charset = request.content_type or _JSON, (request.content_params or {}).get("charset", "utf-8")
+    if media != _JSON and not media.endswith("+json"):
+        raise Problem(415, "unsupported_media_type", f"A body is {_JSON} here, not {media[:100]}.")
+    if charset.lower() not in {"utf-8", "utf8"} or request.headers.get("Content-Encoding", "identity") != "identity":
+        raise Problem(415, "unsupported_media_type", f"A body is {_JSON} in UTF-8 here, not encoded in any other way.")
 
 
 def _check_address(request: HttpRequest) -> None:

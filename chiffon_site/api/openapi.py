@@ -42,6 +42,7 @@ ANYWHERE: Final = {
     404: "There is no such thing, or it is not for the caller",
     405: "The address does not take this method",
     413: "The body is larger than 1 MiB",
+    415: "The body is not JSON in UTF-8 by its Content-Type, or it is encoded",
     422: "A field is wrong; `errors` names each",
     429: "Too fast; `Retry-After` says how long to wait",
     500: "A fault of Chiffon",

@@ -119,6 +119,29 @@ def test_a_conversation_of_somebody_else_looks_as_if_it_were_none(as_requester, 
     is_problem(as_requester.post("/requests", {"text": "Deploy Kuma", "session_id": str(session.pk)}), 404)
 
 
+@pytest.mark.parametrize(
+    ("form", "encoding"),
+    [
+        ("multipart/form-data; boundary=x", ""), ("multipart/form-data", ""), ("application/x-www-form-urlencoded", ""),
+        ("text/plain", ""), ("application/xml", ""), ("nonsense", ""), ("application/json; charset=utf-16", ""),
+        ("application/json", "gzip"),
+    ],
+)  # fmt: skip
+def test_a_body_that_is_not_said_to_be_plain_json_is_refused(as_requester, form, encoding):
+    body = json.dumps({"text": "Deploy Kuma"})
+    answer = as_requester.post(
+        "/requests", body, content_type=form, **({"content_encoding": encoding} if encoding else {})
+    )
+    is_problem(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "form", ["", "application/json; charset=UTF-8", "application/vnd.chiffon+json", "APPLICATION/JSON"]
+)
+def test_json_by_whatever_name_is_read(as_requester, form):
+    is_problem(as_requester.post("/requests", "{}", content_type=form), 422)
+
+
 @pytest.mark.parametrize("length", ["-1", "x", "1e3", "9" * 30])
 def test_a_length_that_is_none_is_refused(as_requester, length):
     answer = as_requester.http.generic(
