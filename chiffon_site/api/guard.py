@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final
 
 from django.contrib.auth.decorators import login_not_required
@@ -16,7 +16,9 @@ from audit.context import Actor, acting, current_trace
 from audit.http import Problem
 from audit.ids import uuid7
 from chiffon_site.accounts.tokens import find_token
+from chiffon_site.api import idempotency
 from chiffon_site.api.bodies import LARGEST_BODY, check_value, read_json
+from chiffon_site.api.openapi import SCOPE_OF
 from chiffon_site.api.problems import from_exception, problem
 from chiffon_site.api.rates import buckets
 
@@ -57,6 +59,21 @@ def guard_all(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | URL
         if isinstance(pattern, URLPattern):
             pattern.callback = guarded(pattern.callback)
     return patterns
+
+
+def checked(run: Any) -> Callable[..., HttpResponse]:
+    """An operation's `run` behind what only the operation can tell: which parameters it takes, and what a token needs for it."""
+    operation = run.__self__
+    queries = [model.__ninja_flatten_map__ for model in operation.models if model.__ninja_param_source__ == "query"]
+    known, scope = sorted({name for names in queries for name in names}), SCOPE_OF[operation.operation_id]
+
+    @wraps(run)
+    def door(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if known:
+            _check_parameters(request, known)
+        return idempotency.once(request, scope, partial(run, request, *args, **kwargs))
+
+    return door
 
 
 _NOBODY: Final = Actor("agent", "")  # may do nothing; the context's own default may do everything
@@ -103,6 +120,13 @@ def _check_form(request: HttpRequest) -> None:
         raise Problem(415, "unsupported_media_type", f"A body is {_JSON} here, not {media[:100]}.")
     if charset.lower() not in {"utf-8", "utf8"} or request.headers.get("Content-Encoding", "identity") != "identity":
         raise Problem(415, "unsupported_media_type", f"A body is {_JSON} in UTF-8 here, not encoded in any other way.")
+
+
+def _check_parameters(request: HttpRequest, known: list[str]) -> None:
+    """Go on, or raise Problem 422: a list would answer everything to a filter with a typing mistake."""
+    sentence = f"There is no such parameter, only {', '.join(known)}"
+    if errors := [{"loc": ["query", name], "msg": sentence} for name in request.GET if name not in known]:
+        raise Problem(422, "invalid", f"{errors[0]['loc'][1]}: {sentence}.", errors=errors)
 
 
 def _check_address(request: HttpRequest) -> None:

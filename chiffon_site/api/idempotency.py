@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
-from functools import partial, wraps
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -23,7 +22,6 @@ from psycopg.errors import LockNotAvailable
 
 from audit.http import Problem, caller
 from chiffon_site.accounts.models import IdempotencyKey
-from chiffon_site.api.openapi import SCOPE_OF
 
 HEADER: Final = "Idempotency-Key"
 LONGEST_KEY: Final = 255
@@ -34,19 +32,12 @@ OUTSIDE_A_TRANSACTION: Final = frozenset({"/api/v1/playbooks/refresh"})
 NOT_KEPT: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
 
 
-def once(run: Any) -> Callable[..., HttpResponse]:
-    """An operation's `run`, which a POST with a key runs once. A token without the operation's scope is refused by it, whatever the key."""
-    scope = SCOPE_OF[run.__self__.operation_id]
-
-    @wraps(run)
-    def door(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        call: Callable[[], HttpResponse] = partial(run, request, *args, **kwargs)
-        actor, key = caller(), request.headers.get(HEADER)
-        if request.method != "POST" or key is None or (actor.scopes is not None and scope not in actor.scopes):
-            return call()
-        return answered_once(request, actor.user, key, call)
-
-    return door
+def once(request: HttpRequest, scope: str, call: Callable[[], HttpResponse]) -> HttpResponse:
+    """Run the call; once for each key, if it is a POST with one. A token without the scope is refused by the call, whatever the key."""
+    actor, key = caller(), request.headers.get(HEADER)
+    if request.method != "POST" or key is None or (actor.scopes is not None and scope not in actor.scopes):
+        return call()
+    return answered_once(request, actor.user, key, call)
 
 
 def answered_once(request: HttpRequest, user: Any, key: str, call: Callable[[], HttpResponse]) -> HttpResponse:

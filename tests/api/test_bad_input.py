@@ -142,6 +142,25 @@ def test_json_by_whatever_name_is_read(as_requester, form):
     is_problem(as_requester.post("/requests", "{}", content_type=form), 422)
 
 
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("/plans", "after, awaiting, limit, requester, stage"), ("/requests", "after, limit, status"),
+        ("/audit/records", "actor, after, limit, q, service, since, subject, trace_id, type, until"),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_a_list_does_not_take_is_named(as_admin, path, known):
+    body = is_problem(as_admin.get(f"{path}?limit=5&stages=failed&nothing=1"), 422, "invalid")
+    assert body["errors"] == [
+        {"loc": ["query", name], "msg": f"There is no such parameter, only {known}"} for name in ("stages", "nothing")
+    ]
+    assert body["detail"].startswith("stages: ")
+
+
+def test_an_address_without_parameters_of_its_own_takes_any(as_requester, requester):
+    assert as_requester.get(f"/plans/{factories.make_plan(requester).pk}?fresh=1").status_code == 200
+
+
 @pytest.mark.parametrize("length", ["-1", "x", "1e3", "9" * 30])
 def test_a_length_that_is_none_is_refused(as_requester, length):
     answer = as_requester.http.generic(
