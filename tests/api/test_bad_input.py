@@ -105,6 +105,15 @@ def test_a_method_that_an_address_does_not_take_is_a_problem(as_requester, metho
     is_problem(as_requester.call(method, "/plans"), 405)
 
 
+def test_head_answers_like_get_without_the_body(as_requester, nobody, requester):
+    path = f"/plans/{factories.make_plan(requester).number}"
+    told, head = as_requester.get(path), as_requester.call("HEAD", path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert (head["Content-Type"], head["Content-Length"]) == (told["Content-Type"], told["Content-Length"])
+    assert as_requester.call("HEAD", "/plans/999999").status_code == 404
+    assert nobody.call("HEAD", path).status_code == 401
+
+
 @pytest.mark.parametrize("session", ["x", "", 5, "00000000-0000-0000-0000-000000000000"])
 def test_a_conversation_of_nobody_is_refused(as_requester, session):
     answer = as_requester.post("/requests", {"text": "Deploy Kuma", "session_id": session})
