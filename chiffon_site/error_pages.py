@@ -19,6 +19,7 @@ from django.core.exceptions import (
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from psycopg_pool import PoolTimeout
 
 from agents.errors import AgentsError
 from audit.context import current_trace
@@ -70,6 +71,15 @@ def problem_of(error: BaseException) -> Problem | None:
         case BadRequest() | SuspiciousOperation():
             return Problem(
                 400, "This request can not be read", "The address or what was sent is not well formed.", "bad_request"
+            )
+        case OperationalError(__cause__=PoolTimeout()):
+            return Problem(
+                503,
+                "Too much is asked at once",
+                "No connection to the database came free in time: many ask at this moment, or it does not answer.",
+                "database_unavailable",
+                "Running steps go on and report later. Nothing was changed.",
+                retry=True,
             )
         case OperationalError() | InterfaceError():
             return Problem(

@@ -168,6 +168,9 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_CREATE_MISSING_QUEUES = False  # a queue made by a typo would swallow work
+CELERY_TASK_ANNOTATIONS = {
+    "*": {"Request": "agents.messages:Request"}
+}  # of a message no more is obeyed than it says there
 CELERY_TASK_DEFAULT_QUEUE = "chiffon.jobs"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_DISABLE_PREFETCH = _BROKER_IS_REDIS

@@ -17,6 +17,7 @@ from plans.api_tell import tell_plan, tell_plans, tell_request, tell_state
 from plans.models import Attempt, Plan, Request, Revision
 from plans.permissions import visible_plans, visible_requests
 from plans.selectors.inbox import for_me
+from plans.selectors.lists import that_fit
 from plans.selectors.partial_result import partial_result, tell_partial_result
 from plans.selectors.revisions import tell_revisions
 from plans.selectors.state import state_of
@@ -71,7 +72,7 @@ def create_plan(request: HttpRequest, body: schemas.PlanGiven) -> Status[dict[st
 
 @plans.get("", response=schemas.PlansTold, operation_id="list_plans", summary="Plans, newest first")
 def list_plans(request: HttpRequest, filters: Query[schemas.PlanFilters]) -> dict[str, Any]:
-    """Those that the caller may see."""
+    """Those that the caller may see. A page whose steps hold very much ends before its limit."""
     actor = allow(Action.SEE_PLANS)
     rows = visible_plans(actor).select_related("requester")
     if filters.stage:
@@ -82,7 +83,8 @@ def list_plans(request: HttpRequest, filters: Query[schemas.PlanFilters]) -> dic
     if filters.awaiting:
         rows = rows.filter(pk__in=for_me(Actor.person(actor.user)).order_by().values("plan"))
     found, more = page_by(rows, "number", filters.after, filters.limit)
-    return {"items": tell_plans(found), "next": more}
+    told = that_fit(found)
+    return {"items": tell_plans(told), "next": str(told[-1].number) if len(told) < len(found) else more}
 
 
 @plans.get("/{id}", response=schemas.PlanTold, operation_id="get_plan", summary="One plan")

@@ -15,6 +15,7 @@ from audit.context import Actor
 from audit.http import caller
 from chiffon_site.api.bodies import StrictParser
 from chiffon_site.api.dashboard import dashboard
+from chiffon_site.api.guard import checked
 from chiffon_site.api.openapi import DocumentedAPI
 from plans.api import attempts, plans, requests
 
@@ -59,6 +60,7 @@ api = DocumentedAPI(
     parser=StrictParser(),
     auth=[Token(), Session()],
 )
+api.add_decorator(checked, mode="view")
 api.add_router("/v1/requests", requests)
 api.add_router("/v1/plans", plans)
 api.add_router("/v1/attempts", attempts)

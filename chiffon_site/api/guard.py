@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final
 
 from django.contrib.auth.decorators import login_not_required
@@ -18,15 +18,17 @@ from audit.ids import uuid7
 from chiffon_site.accounts.tokens import find_token
 from chiffon_site.api import idempotency
 from chiffon_site.api.bodies import LARGEST_BODY, check_value, read_json
+from chiffon_site.api.openapi import SCOPE_OF
 from chiffon_site.api.problems import from_exception, problem
 from chiffon_site.api.rates import buckets
 
+_JSON: Final = "application/json"
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 View = Callable[..., HttpResponse]
 
 
 def guarded(view: View) -> View:
-    """The view behind the door: signed in or 401, counted, replayed where asked, and every error a problem."""
+    """The view behind the door: signed in or 401, counted, and every error a problem."""
 
     @csrf_exempt  # cookies are checked below; a token needs no check, since no browser sends it by itself
     @login_not_required  # the middleware would redirect a program to a page
@@ -41,9 +43,10 @@ def guarded(view: View) -> View:
                     raise Problem(429, "too_many_requests", "That is too fast.", retry_after=seconds)
                 _check_address(request)
                 if request.body:
+                    _check_form(request)
                     read_json(request.body)  # ninja would make one and the same answer of every complaint
                 with acting(caller, trace):
-                    return _answer(request, caller, lambda: view(request, *args, **kwargs))
+                    return _as_problem(_answer(request, lambda: view(request, *args, **kwargs)))
             except Exception as error:
                 return from_exception(request, error)
 
@@ -58,23 +61,42 @@ def guard_all(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | URL
     return patterns
 
 
+def checked(run: Any) -> Callable[..., HttpResponse]:
+    """An operation's `run` behind what only the operation can tell: which parameters it takes, and what a token needs for it."""
+    operation = run.__self__
+    queries = [model.__ninja_flatten_map__ for model in operation.models if model.__ninja_param_source__ == "query"]
+    known, scope = sorted({name for names in queries for name in names}), SCOPE_OF[operation.operation_id]
+
+    @wraps(run)
+    def door(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if known:
+            _check_parameters(request, known)
+        return idempotency.once(request, scope, partial(run, request, *args, **kwargs))
+
+    return door
+
+
 _NOBODY: Final = Actor("agent", "")  # may do nothing; the context's own default may do everything
 
 
-def _answer(request: HttpRequest, caller: Actor, call: Callable[[], HttpResponse]) -> HttpResponse:
-    def told() -> HttpResponse:
-        response = call()
-        if response.status_code >= 400 and "json" not in response.get("Content-Type", ""):
-            plain = problem(response.status_code)  # what ninja says itself, such as a method that is not allowed
-            if "Allow" in response:
-                plain["Allow"] = response["Allow"]
-            return plain
-        return response
+def _answer(request: HttpRequest, call: Callable[[], HttpResponse]) -> HttpResponse:
+    """What the call answers; to HEAD what it answers to GET, since ninja knows no HEAD. Whoever sends it leaves the body out."""
+    if request.method != "HEAD":
+        return call()
+    request.method = "GET"
+    try:
+        return call()
+    finally:
+        request.method = "HEAD"
 
-    key = request.headers.get(idempotency.HEADER)
-    if request.method != "POST" or key is None:
-        return told()
-    return idempotency.answered_once(request, caller.user, key, told)
+
+def _as_problem(response: HttpResponse) -> HttpResponse:
+    if response.status_code < 400 or "json" in response.get("Content-Type", ""):
+        return response
+    plain = problem(response.status_code)  # what ninja says itself, such as a method that is not allowed
+    if "Allow" in response:
+        plain["Allow"] = response["Allow"]
+    return plain
 
 
 def _who(request: HttpRequest) -> tuple[Actor, str]:
@@ -100,6 +122,22 @@ def _check_size(request: HttpRequest) -> None:
         raise Problem(400, "bad_request", "The Content-Length is not a number.")
     if int(announced) > LARGEST_BODY or len(request.body) > LARGEST_BODY:
         raise Problem(413, "too_large", "The body is larger than 1 MiB.")
+
+
+def _check_form(request: HttpRequest) -> None:
+    """Go on, or raise Problem 415 for a body that is said to be something else than JSON in UTF-8. Nothing said is JSON."""
+    media, charset = request.content_type or _JSON, (request.content_params or {}).get("charset", "utf-8")
+    if media != _JSON and not media.endswith("+json"):
+        raise Problem(415, "unsupported_media_type", f"A body is {_JSON} here, not {media[:100]}.")
+    if charset.lower() not in {"utf-8", "utf8"} or request.headers.get("Content-Encoding", "identity") != "identity":
+        raise Problem(415, "unsupported_media_type", f"A body is {_JSON} in UTF-8 here, not encoded in any other way.")
+
+
+def _check_parameters(request: HttpRequest, known: list[str]) -> None:
+    """Go on, or raise Problem 422: a list would answer everything to a filter with a typing mistake."""
+    sentence = f"There is no such parameter, only {', '.join(known)}"
+    if errors := [{"loc": ["query", name], "msg": sentence} for name in request.GET if name not in known]:
+        raise Problem(422, "invalid", f"{errors[0]['loc'][1]}: {sentence}.", errors=errors)
 
 
 def _check_address(request: HttpRequest) -> None:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Final
 
 from django.db import transaction
@@ -19,7 +20,7 @@ from django.db.utils import OperationalError
 from django.http import HttpRequest, HttpResponse
 from psycopg.errors import LockNotAvailable
 
-from audit.http import Problem
+from audit.http import Problem, caller
 from chiffon_site.accounts.models import IdempotencyKey
 
 HEADER: Final = "Idempotency-Key"
@@ -27,11 +28,19 @@ LONGEST_KEY: Final = 255
 KEPT: Final = timedelta(hours=24)
 FORGOTTEN_AFTER: Final = timedelta(minutes=2)  # a claim without an answer belongs to a process that died
 OUTSIDE_A_TRANSACTION: Final = frozenset({"/api/v1/playbooks/refresh"})
+# Who may call, and how often, is another matter at the next call.
+NOT_KEPT: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
 
-View = Callable[[], HttpResponse]
+
+def once(request: HttpRequest, scope: str, call: Callable[[], HttpResponse]) -> HttpResponse:
+    """Run the call; once for each key, if it is a POST with one. A token without the scope is refused by the call, whatever the key."""
+    actor, key = caller(), request.headers.get(HEADER)
+    if request.method != "POST" or key is None or (actor.scopes is not None and scope not in actor.scopes):
+        return call()
+    return answered_once(request, actor.user, key, call)
 
 
-def answered_once(request: HttpRequest, user: Any, key: str, call: View) -> HttpResponse:
+def answered_once(request: HttpRequest, user: Any, key: str, call: Callable[[], HttpResponse]) -> HttpResponse:
     """Run the call, or give the answer that the same call got before.
 
     Raises Problem 422 for a bad key, 409 `idempotency_key_reused` for another body under the same key, and 409
@@ -54,6 +63,9 @@ def answered_once(request: HttpRequest, user: Any, key: str, call: View) -> Http
                 transaction.set_rollback(True)
             else:
                 row.delete()
+            return response
+        if response.status_code in NOT_KEPT:
+            row.delete()
             return response
         IdempotencyKey.objects.filter(pk=row.pk).update(
             status=response.status_code, content_type=response["Content-Type"], body=response.content.decode()

@@ -42,10 +42,11 @@ ANYWHERE: Final = {
     404: "There is no such thing, or it is not for the caller",
     405: "The address does not take this method",
     413: "The body is larger than 1 MiB",
+    415: "The body is not JSON in UTF-8 by its Content-Type, or it is encoded",
     422: "A field is wrong; `errors` names each",
     429: "Too fast; `Retry-After` says how long to wait",
     500: "A fault of Chiffon",
-    503: "The database does not answer; `Retry-After` says when to try again",
+    503: "The database does not answer, or too many ask at once; `Retry-After` says when to try again",
 }
 WRITING: Final = {409: "It could be taken, but not in the state things are in"}
 # What a token needs for each operation, for the document; the endpoints ask audit.authority, and a test compares the two.

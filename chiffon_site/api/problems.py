@@ -12,6 +12,7 @@ from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOper
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja.errors import HttpError, ValidationError
+from psycopg_pool import PoolTimeout
 
 from audit.context import current_trace
 from audit.errors import NotAllowed
@@ -19,6 +20,11 @@ from audit.http import Problem
 
 CONTENT_TYPE: Final = "application/problem+json"
 DATABASE_BACK_SECONDS: Final = 2
+# The pool cannot tell whether all its connections are at work or the server takes none.
+NONE_FREE: Final = (
+    "No connection to the database came free in time: too many requests at once, or it does not answer. "
+    "Nothing was changed; try again."
+)
 _log = logging.getLogger(__name__)
 
 _CODES: Final = {
@@ -29,6 +35,7 @@ _CODES: Final = {
     405: "method_not_allowed",
     409: "conflict",
     413: "too_large",
+    415: "unsupported_media_type",
     422: "invalid",
     429: "too_many_requests",
     500: "internal_error",
@@ -93,7 +100,8 @@ def from_exception(request: HttpRequest, error: BaseException) -> HttpResponse:
         return problem(400)
     if isinstance(error, (OperationalError, InterfaceError)):
         _log.warning("the database did not answer, trace %s: %s", current_trace(), error)
-        return problem(503, retry_after=DATABASE_BACK_SECONDS)
+        detail = NONE_FREE if isinstance(error.__cause__, PoolTimeout) else ""
+        return problem(503, detail=detail, retry_after=DATABASE_BACK_SECONDS)
     told = _told_by_an_app(error)
     if told is not None:
         return told

@@ -128,7 +128,7 @@ class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has 
             found = parse_qs(self.scope["query_string"].decode("ascii"), max_num_fields=20).get(name, [])
         except ValueError:
             return ""
-        return found[0] if len(found) == 1 else ""
+        return found[0] if len(found) == 1 and "\0" not in found[0] else ""
 
     def _who(self) -> tuple[Actor | None, bool]:
         actor: Actor | None = self.scope["actor_now"]()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet, Sum, TextField
+from django.db.models.functions import Cast, Coalesce, Length
 
 from audit.context import Actor
 from plans.enums import RequestStatus, Stage, StepKind, StepStatus
@@ -15,6 +17,7 @@ from plans.models import Plan, Request, Revision, Step
 from plans.permissions import visible_plans, visible_requests
 
 PAGE = 25
+LARGEST_PAGE: Final = 1_000_000  # characters of what steps take and give
 _MAY_GO_ON = (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED)
 
 
@@ -154,3 +157,12 @@ def request_list(actor: Actor, *, status: str = "", before: int | None = None) -
     if status in RequestStatus.values:
         found = found.filter(status=status)
     return page_of(found, before, lambda n: f"{n} request{'' if n == 1 else 's'} on this page")
+
+
+def that_fit(plans: Sequence[Plan]) -> Sequence[Plan]:
+    """The first of these plans, as many as do not hold too much for one answer together; at least one if there is any."""
+    texts = [Coalesce(Length(Cast(name, TextField())), 0) for name in ("input", "output", "items", "preview")]
+    steps = Step.objects.filter(plan__in=plans, revision__number=F("plan__revision_number")).order_by()
+    sizes = dict(steps.values_list("plan").annotate(size=Sum(sum(texts[1:], texts[0]))))
+    fitting = sum(total <= LARGEST_PAGE for total in accumulate(sizes.get(plan.pk, 0) for plan in plans))
+    return plans[: max(1, fitting)]

@@ -17,12 +17,12 @@ class Program:
         self.prefix = prefix
         self.http = Client(raise_request_exception=False)
 
-    def call(self, method, path, body=None, **headers):
+    def call(self, method, path, body=None, content_type="application/json", **headers):
         more = {"HTTP_" + name.upper(): value for name, value in headers.items()}
         if self.token:
             more.setdefault("HTTP_AUTHORIZATION", f"Bearer {self.token}")
         data = body if isinstance(body, (str, bytes)) else "" if body is None else json.dumps(body)
-        return self.http.generic(method, self.prefix + path, data, content_type="application/json", **more)
+        return self.http.generic(method, self.prefix + path, data, content_type=content_type, **more)
 
     def get(self, path, **headers):
         return self.call("GET", path, **headers)

@@ -105,6 +105,15 @@ def test_a_method_that_an_address_does_not_take_is_a_problem(as_requester, metho
     is_problem(as_requester.call(method, "/plans"), 405)
 
 
+def test_head_answers_like_get_without_the_body(as_requester, nobody, requester):
+    path = f"/plans/{factories.make_plan(requester).number}"
+    told, head = as_requester.get(path), as_requester.call("HEAD", path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert (head["Content-Type"], head["Content-Length"]) == (told["Content-Type"], told["Content-Length"])
+    assert as_requester.call("HEAD", "/plans/999999").status_code == 404
+    assert nobody.call("HEAD", path).status_code == 401
+
+
 @pytest.mark.parametrize("session", ["x", "", 5, "00000000-0000-0000-0000-000000000000"])
 def test_a_conversation_of_nobody_is_refused(as_requester, session):
     answer = as_requester.post("/requests", {"text": "Deploy Kuma", "session_id": session})
@@ -117,6 +126,48 @@ def test_a_conversation_of_somebody_else_looks_as_if_it_were_none(as_requester, 
 
     session = Session.objects.create(owner=approver)
     is_problem(as_requester.post("/requests", {"text": "Deploy Kuma", "session_id": str(session.pk)}), 404)
+
+
+@pytest.mark.parametrize(
+    ("form", "encoding"),
+    [
+        ("multipart/form-data; boundary=x", ""), ("multipart/form-data", ""), ("application/x-www-form-urlencoded", ""),
+        ("text/plain", ""), ("application/xml", ""), ("nonsense", ""), ("application/json; charset=utf-16", ""),
+        ("application/json", "gzip"),
+    ],
+)  # fmt: skip
+def test_a_body_that_is_not_said_to_be_plain_json_is_refused(as_requester, form, encoding):
+    body = json.dumps({"text": "Deploy Kuma"})
+    answer = as_requester.post(
+        "/requests", body, content_type=form, **({"content_encoding": encoding} if encoding else {})
+    )
+    is_problem(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "form", ["", "application/json; charset=UTF-8", "application/vnd.chiffon+json", "APPLICATION/JSON"]
+)
+def test_json_by_whatever_name_is_read(as_requester, form):
+    is_problem(as_requester.post("/requests", "{}", content_type=form), 422)
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("/plans", "after, awaiting, limit, requester, stage"), ("/requests", "after, limit, status"),
+        ("/audit/records", "actor, after, limit, q, service, since, subject, trace_id, type, until"),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_a_list_does_not_take_is_named(as_admin, path, known):
+    body = is_problem(as_admin.get(f"{path}?limit=5&stages=failed&nothing=1"), 422, "invalid")
+    assert body["errors"] == [
+        {"loc": ["query", name], "msg": f"There is no such parameter, only {known}"} for name in ("stages", "nothing")
+    ]
+    assert body["detail"].startswith("stages: ")
+
+
+def test_an_address_without_parameters_of_its_own_takes_any(as_requester, requester):
+    assert as_requester.get(f"/plans/{factories.make_plan(requester).pk}?fresh=1").status_code == 200
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "1e3", "9" * 30])
@@ -146,5 +197,26 @@ def test_a_database_that_does_not_answer_is_said_to_be_away(as_requester, settin
 
     with connection.execute_wrapper(Away()):
         answer = as_requester.get("/plans")
-    is_problem(answer, 503, "unavailable")
+    assert "does not answer" in is_problem(answer, 503, "unavailable")["detail"]
+    assert int(answer["Retry-After"]) >= 1
+
+
+def test_a_call_for_which_no_connection_came_free_is_told_that_many_are_asking(as_requester, monkeypatch):
+    from django.db import connection
+
+    def pooled():
+        """A connection of the smallest pool there is."""
+        one = connection.copy()
+        one.settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 1, "timeout": 0.2}
+        return one
+
+    holder, late = pooled(), pooled()
+    holder.ensure_connection()
+    monkeypatch.setattr("chiffon_site.api.guard.find_token", lambda _text: late.ensure_connection())
+    try:
+        answer = as_requester.get("/plans")
+    finally:
+        holder.close()
+        holder.close_pool()
+    assert "too many" in is_problem(answer, 503, "unavailable")["detail"].lower()
     assert int(answer["Retry-After"]) >= 1

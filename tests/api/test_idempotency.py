@@ -5,6 +5,8 @@ import threading
 import pytest
 from django.db import connection, connections
 
+from audit.authority import Role
+from audit.models import DecisionRecord
 from chiffon_site.accounts.models import IdempotencyKey
 from plans.models import Plan
 from tests import factories
@@ -50,9 +52,31 @@ def test_a_refusal_is_given_again_too(as_approver, plan):
     for _ in range(2):
         answer = as_approver.post(f"/plans/{plan.pk}/approve", {"digest": "0" * 64}, idempotency_key="k1")
         is_problem(answer, 409, "digest_mismatch")
-    from audit.models import DecisionRecord
-
     assert DecisionRecord.objects.filter(type="plan.decision_refused").count() == 1
+
+
+def test_an_answer_is_given_again_only_to_a_token_that_may_make_the_call(requester, as_requester):
+    as_requester.post("/plans", BODY, idempotency_key="k1")
+    reader = Program(factories.make_token(requester, "plans:read"))
+    is_problem(reader.post("/plans", BODY, idempotency_key="k1"), 403, "scope_missing")
+
+
+def test_a_refusal_for_want_of_the_scope_does_not_stand_for_the_token_that_has_it(requester, as_requester):
+    reader = Program(factories.make_token(requester, "plans:read"))
+    is_problem(reader.post("/plans", BODY, idempotency_key="k1"), 403, "scope_missing")
+    assert as_requester.post("/plans", BODY, idempotency_key="k1").status_code == 201
+
+
+def test_a_refusal_for_want_of_a_role_is_not_kept_but_its_record_is(requester, as_requester):
+    plan = factories.make_plan(requester)
+    approve = lambda: as_requester.post(  # noqa: E731
+        f"/plans/{plan.pk}/approve", {"digest": factories.digest_of(plan)}, idempotency_key="k1"
+    )
+    is_problem(approve(), 403, "not_an_approver")
+    assert not IdempotencyKey.objects.exists()
+    requester.groups.add(*factories.make_user("approver", Role.APPROVER).groups.all())
+    is_problem(approve(), 403, "self_approval")
+    assert DecisionRecord.objects.filter(type="plan.decision_refused").count() >= 1
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "ü", "a\x07b"])
@@ -95,8 +119,6 @@ def together(*calls):
 @pytest.mark.django_db(transaction=True)
 class TestRaces:
     def test_of_calls_at_the_same_moment_one_does_the_work(self, transactional_db):
-        from audit.authority import Role
-
         token = factories.make_token(factories.make_user("requester", Role.REQUESTER))
         call = lambda: Program(token).post("/plans", BODY, idempotency_key="k1")  # noqa: E731
         answers = together(*[call] * 5)
@@ -108,7 +130,6 @@ class TestRaces:
                 is_problem(answer, 409, "idempotency_key_in_use")
 
     def test_two_approvers_at_the_same_moment_get_one_outcome(self, transactional_db):
-        from audit.authority import Role
         from plans.models import Approval
 
         plan = factories.make_plan(factories.make_user("requester", Role.REQUESTER))
@@ -131,8 +152,6 @@ class TestRaces:
 
     def test_a_crash_before_the_end_leaves_neither_work_nor_key(self, transactional_db):
         from django.db import OperationalError
-
-        from audit.authority import Role
 
         token = factories.make_token(factories.make_user("requester", Role.REQUESTER))
 

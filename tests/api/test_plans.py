@@ -177,6 +177,24 @@ class TestLists:
                 break
         assert seen == sorted((plan.number for plan in plans), reverse=True)
 
+    def test_end_a_page_early_rather_than_tell_more_than_a_megabyte(self, as_requester, plans):
+        for plan in plans:
+            plan.steps.update(output={"text": "x" * 400_000})
+        pages, after = [], ""
+        while after is not None:
+            page = as_requester.get("/plans" + (f"?after={after}" if after else "")).json()
+            pages.append([plan["number"] for plan in page["items"]])
+            after = page["next"]
+        assert [len(page) for page in pages] == [2, 2, 1]
+        assert sum(pages, []) == sorted((plan.number for plan in plans), reverse=True)
+        assert {len(step["output"]["text"]) for plan in page["items"] for step in plan["steps"]} == {400_000}
+
+    def test_tell_a_plan_that_is_larger_than_a_page_alone(self, as_requester, plans):
+        plans[-1].steps.update(output={"text": "x" * 2_000_000})
+        page = as_requester.get("/plans").json()
+        assert [plan["number"] for plan in page["items"]] == [plans[-1].number]
+        assert len(as_requester.get(f"/plans?after={page['next']}").json()["items"]) == 4
+
     def test_are_filtered(self, as_requester, as_approver, plans):
         waiting = as_approver.get("/plans?awaiting=me").json()["items"]
         assert {plan["number"] for plan in waiting} == {plan.number for plan in plans[1:]}

@@ -3,6 +3,7 @@
 import base64
 import json
 import pickle
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,10 @@ READERS = ("forge-01", "forge-02", "worker")
 NO_IDS: tuple[Any, ...] = ("nonsense", "", None, 5, {}, "0' OR 1=1")
 NO_TOKENS: tuple[Any, ...] = ("many", None, -1, 2**70, [], 1.5)
 HUGE = 4_000_000
+# The headers by which Celery is told how to do a task, and what after it.
+OPTIONS = ("timelimit", "eta", "expires", "retries", "group", "group_index", "chord", "chain", "callbacks", "errbacks", "shadow", "lang",
+           "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "stamps", "stamped_headers", "compression",
+           "replaced_task_nesting", "reply_to", "hostname", "delivery_info", "properties")  # fmt: skip
 
 
 def message(body=b"[[], {}, {}]", *, type_="application/json", encoding="base64", **headers):
@@ -31,9 +36,9 @@ def message(body=b"[[], {}, {}]", *, type_="application/json", encoding="base64"
     }).encode()  # fmt: skip
 
 
-def call(task="plans.run_attempt", *, positional=(), **arguments):
+def call(task="plans.run_attempt", *, positional=(), headers=None, **arguments):
     """A message that calls a task with these arguments."""
-    return message(json.dumps([positional, arguments, {}]).encode(), task=task)
+    return message(json.dumps([positional, arguments, {}]).encode(), task=task, **(headers or {}))
 
 
 def junk(attempt_id):
@@ -61,7 +66,24 @@ def junk(attempt_id):
         message(eta="soon"),
         message(eta="2099-01-01T00:00:00+00:00"),
     )
-    yield message(expires="never", timelimit="none", argsrepr={"a": 1})
+    # What Celery would take apart only once it has counted the message as work, or would obey.
+    for name in OPTIONS:
+        yield from (
+            call(attempt_id=stranger, token=0, headers={name: value}) for value in ("x", 5, {}, [1], [0.1, 0.1], [[5]])
+        )
+    for value in (
+        {"callbacks": [5]},
+        {"chord": "x"},
+        {"timelimit": "x"},
+        {"delivery_info": 5},
+        {"id": []},
+        [5],
+        "x",
+        5,
+    ):
+        yield message(json.dumps([[], {"attempt_id": stranger, "token": 0}, value]).encode())
+    for task in ("celery.map", "celery.chord_unlock", "celery.backend_cleanup"):
+        yield call(task, headers={"timelimit": "x"})
     # A task, but not ours, or not one that can be.
     yield from (call("nobody.knows"), message(task="nobody.knows", id=None), call("os.system", positional=["true"]))
     for task, name in (("plans.run_attempt", "attempt_id"), ("agents.run_job", "job_id")):
@@ -106,3 +128,8 @@ def test_junk_in_the_queues_ends_no_worker_and_costs_no_work(house):
         house.until(lambda pk=plan["id"]: not list(not_in_git(house, pk)), 60)
         assert [*broken(house, plan["id"]), *miscounted(house, plan["id"])] == []
     assert readers(house) == before
+    logs = "".join((house.folder / "logs" / f"{name}.log").read_text() for name in READERS)
+    assert "a message was dropped that names no row" in logs
+    assert not re.findall(
+        r"Task (?:plans|agents)\.\w+\[.*raised unexpected", logs
+    )  # what nobody wrote is no defect of ours

@@ -174,6 +174,13 @@ async def test_a_page_without_a_usable_place_gets_everything(plan, cookie, after
         assert 'id="steps"' in await page.message()
 
 
+@pytest.mark.parametrize("step", ["%00", "nothing", "a%00"])
+async def test_a_page_of_a_step_that_cannot_be_shows_the_run_all_the_same(plan, cookie, step):
+    async with Page(plan, cookie, more=f"&step={step}") as page:
+        assert 'id="steps"' in await page.message()
+        assert await page.is_quiet(0.5)
+
+
 async def test_pages_are_closed_to_strangers_and_to_who_is_not_signed_in(plan, stranger):
     async with Page(plan, None) as page:
         assert await page.ended() == 4401

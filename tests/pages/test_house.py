@@ -5,6 +5,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.models.functions import Now
 from django.http import Http404, HttpResponse
 from django.urls import reverse
+from psycopg_pool import PoolTimeout
 
 from agents.models import Agent, Playbook
 from chiffon_site.error_pages import ErrorPages, problem_of, server_error
@@ -131,6 +132,15 @@ def test_a_database_that_does_not_answer_is_a_page_that_says_what_goes_on(rf, er
     assert answer["Retry-After"] == "20"
     assert "Running steps go on" in answer.text
     assert "server closed" not in answer.text
+
+
+def test_a_page_for_which_no_connection_came_free_says_that_many_are_asking(rf):
+    error = OperationalError("couldn't get a connection after 2.00 sec")
+    error.__cause__ = PoolTimeout()
+    answer = ErrorPages(HttpResponse).process_exception(rf.get("/plans/"), error)
+    assert answer is not None
+    assert answer.status_code == 503
+    assert "Too much is asked at once" in answer.text
 
 
 def test_a_defect_is_a_page_with_a_number_and_no_traceback(rf):
