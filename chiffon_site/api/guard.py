@@ -23,6 +23,9 @@ from chiffon_site.api.problems import from_exception, problem
 from chiffon_site.api.rates import buckets
 
 _JSON: Final = "application/json"
+_READ_AS_JSON: Final = frozenset(
+    {_JSON, "application/x-www-form-urlencoded"}
+)  # the latter is what curl says of any body
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 View = Callable[..., HttpResponse]
 
@@ -127,7 +130,7 @@ def _check_size(request: HttpRequest) -> None:
 def _check_form(request: HttpRequest) -> None:
     """Go on, or raise Problem 415 for a body that is said to be something else than JSON in UTF-8. Nothing said is JSON."""
     media, charset = request.content_type or _JSON, (request.content_params or {}).get("charset", "utf-8")
-    if media != _JSON and not media.endswith("+json"):
+    if media not in _READ_AS_JSON and not media.endswith("+json"):
         raise Problem(415, "unsupported_media_type", f"A body is {_JSON} here, not {media[:100]}.")
     if charset.lower() not in {"utf-8", "utf8"} or request.headers.get("Content-Encoding", "identity") != "identity":
         raise Problem(415, "unsupported_media_type", f"A body is {_JSON} in UTF-8 here, not encoded in any other way.")
