@@ -180,11 +180,11 @@ class TestLists:
     def test_end_a_page_early_rather_than_tell_more_than_a_megabyte(self, as_requester, plans):
         for plan in plans:
             plan.steps.update(output={"text": "x" * 400_000})
-        pages, after = [], ""
-        while after is not None:
-            page = as_requester.get("/plans" + (f"?after={after}" if after else "")).json()
+        page = as_requester.get("/plans").json()
+        pages = [[plan["number"] for plan in page["items"]]]
+        while page["next"]:
+            page = as_requester.get(f"/plans?after={page['next']}").json()
             pages.append([plan["number"] for plan in page["items"]])
-            after = page["next"]
         assert [len(page) for page in pages] == [2, 2, 1]
         assert sum(pages, []) == sorted((plan.number for plan in plans), reverse=True)
         assert {len(step["output"]["text"]) for plan in page["items"] for step in plan["steps"]} == {400_000}
@@ -226,7 +226,8 @@ class TestLists:
 
     def test_know_only_the_filters_they_name(self, as_requester, plans):
         query = "requester__password__startswith=md5&order=requester__password&id=1%20OR%201=1"
-        assert len(as_requester.get(f"/plans?{query}").json()["items"]) == 5
+        found = is_problem(as_requester.get(f"/plans?{query}"), 422)["errors"]
+        assert [error["loc"][1] for error in found] == ["requester__password__startswith", "order", "id"]
 
 
 class TestReading:

@@ -19,6 +19,10 @@ QUEUES = ("agent.forge-01", "agent.forge-02", JOB_QUEUE)
 READERS = ("forge-01", "forge-02", "worker")
 NO_IDS: tuple[Any, ...] = ("nonsense", "", None, 5, {}, "0' OR 1=1")
 NO_TOKENS: tuple[Any, ...] = ("many", None, -1, 2**70, [], 1.5)
+STRANGE: tuple[Any, ...] = ("x", 5, {}, [1], [0.1, 0.1], [[5]])
+EMBEDDED: tuple[Any, ...] = (
+    {"callbacks": [5]}, {"chord": "x"}, {"timelimit": "x"}, {"delivery_info": 5}, {"id": []}, [5], "x", 5,
+)  # fmt: skip
 HUGE = 4_000_000
 # The headers by which Celery is told how to do a task, and what after it.
 OPTIONS = ("timelimit", "eta", "expires", "retries", "group", "group_index", "chord", "chain", "callbacks", "errbacks", "shadow", "lang",
@@ -68,20 +72,9 @@ def junk(attempt_id):
     )
     # What Celery would take apart only once it has counted the message as work, or would obey.
     for name in OPTIONS:
-        yield from (
-            call(attempt_id=stranger, token=0, headers={name: value}) for value in ("x", 5, {}, [1], [0.1, 0.1], [[5]])
-        )
-    for value in (
-        {"callbacks": [5]},
-        {"chord": "x"},
-        {"timelimit": "x"},
-        {"delivery_info": 5},
-        {"id": []},
-        [5],
-        "x",
-        5,
-    ):
-        yield message(json.dumps([[], {"attempt_id": stranger, "token": 0}, value]).encode())
+        yield from (call(attempt_id=stranger, token=0, headers={name: value}) for value in STRANGE)
+    for embedded in EMBEDDED:
+        yield message(json.dumps([[], {"attempt_id": stranger, "token": 0}, embedded]).encode())
     for task in ("celery.map", "celery.chord_unlock", "celery.backend_cleanup"):
         yield call(task, headers={"timelimit": "x"})
     # A task, but not ours, or not one that can be.
