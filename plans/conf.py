@@ -20,6 +20,7 @@ OVERTIME_SECONDS: Final = 1.0  # how long after its timeout a tool that ends its
 KEEP_SECONDS: Final = 1.0  # how often a running attempt's checkpoint is stored
 LONGEST_TEXT: Final = 4_000  # characters of a request
 LONGEST_OUTPUT: Final = LARGEST_RESULT  # bytes of a step's result kept in the database
+LARGEST_RESOLVED: Final = 4 * 1024 * 1024  # characters that the references of one input bring in
 LONGEST_TIMEOUT: Final = 24 * 3600
 MOST_STEPS: Final = 1_000  # the items of lists that are written in a plan count as steps
 MOST_DEPENDENCIES: Final = 20_000

@@ -17,6 +17,17 @@ PlansError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+from audit.canonical import storable
+
+LONGEST_NAME: Final = 80  # characters of what somebody sent, as a sentence repeats it
+
+
+def brief(name: object) -> str:
+    """A name as an error repeats it: whoever sent it knows the rest, and page and trail stay short."""
+    text = storable(str(name))
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
 
 
 class PlansError(Exception):
