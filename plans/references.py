@@ -51,6 +51,9 @@ _ENVIRONMENT: Final = Environment()  # noqa: S701  (it only parses: nothing is r
 class Unresolvable(ValueError):
     """A reference leads nowhere, or a condition can not be decided: the step has no such output, or was skipped."""
 
+    def __init__(self, sentence: str) -> None:
+        super().__init__(storable(sentence))  # a step keeps it as its error, whatever the name it looked for
+
 
 class _Nowhere(Exception):
     """Why a path can not be followed."""
