@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Final
 
+from plans.errors import brief
+
 CEILINGS: Final[Mapping[str, str]] = {"calls": "call_ceiling", "cost": "cost_ceiling", "tokens": "token_ceiling"}
 FIELDS: Final = (*CEILINGS.values(), "policy", "warn_at")
 POLICIES: Final = ("block", "warn")
@@ -86,7 +88,7 @@ def whole(value: Any) -> int | None:
 
 def errors_in(told: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is wrong with a budget: (field, sentence) for each; the field is empty where it is the budget as a whole."""
-    found = [(str(name)[:80], f"A budget has no field {str(name)[:80]}.") for name in told if name not in FIELDS]
+    found = [(brief(name), f"A budget has no field {brief(name)}.") for name in told if name not in FIELDS]
     for measure, name in CEILINGS.items():
         value = told.get(name)
         exact = amount(value) if measure == "cost" else whole(value)

@@ -17,6 +17,24 @@ PlansError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Final
+
+LONGEST_NAME: Final = 80  # characters of what somebody sent, as a sentence repeats it
+MOST_ERRORS: Final = 100  # of one answer; nobody reads more before they mend these
+
+
+def brief(name: object) -> str:
+    """A name as an error repeats it: whoever sent it knows the rest, and page and trail stay short."""
+    text = str(name)
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
+
+
+def told(errors: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first errors of an answer, with names in their places that are as brief as those in their sentences."""
+    return [
+        error | {"loc": [brief(part) if isinstance(part, str) else part for part in error["loc"]]}
+        for error in errors[:MOST_ERRORS]
+    ]
 
 
 class PlansError(Exception):
@@ -52,13 +70,13 @@ class BadText(Refused):
 
 
 class InvalidPlan(Refused):
-    """A plan written by a program has errors. `errors` are {"loc": [...], "msg": …}, one for each place."""
+    """A plan written by a program has errors. `errors` are the first of them, {"loc": [...], "msg": …} for each place."""
 
-    def __init__(self, errors: Sequence[dict[str, object]]) -> None:
+    def __init__(self, errors: Sequence[dict[str, Any]]) -> None:
         first = str(errors[0]["msg"]).removesuffix(".") if errors else "it has no steps"
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         super().__init__("invalid_plan", f"The plan was not saved: {first}{more}.")
-        self.errors = list(errors)
+        self.errors = told(errors)
 
 
 class Conflict(PlansError):

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from agents.protocol import Failure
+from plans.errors import brief
 
 STRATEGIES: Final = ("exponential", "linear", "none")
 
@@ -27,7 +28,7 @@ class RetryPolicy:
         """The policy of a step; what it does not say is the default. Raises ValueError, with the field named."""
         known = {name: data[name] for name in asdict(cls()) if name in data}
         if unknown := set(data) - set(known):
-            raise ValueError(f"retry has no field {', '.join(sorted(unknown))}")
+            raise ValueError(f"retry has no field {brief(', '.join(sorted(unknown)))}")
         policy = cls(**known)
         if policy.strategy not in STRATEGIES:
             raise ValueError(f"retry.strategy is one of {', '.join(STRATEGIES)}")

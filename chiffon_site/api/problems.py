@@ -17,6 +17,7 @@ from psycopg_pool import PoolTimeout
 from audit.context import current_trace
 from audit.errors import NotAllowed
 from audit.http import Problem
+from plans.errors import MOST_ERRORS, brief, told
 
 CONTENT_TYPE: Final = "application/problem+json"
 DATABASE_BACK_SECONDS: Final = 2
@@ -71,7 +72,7 @@ def problem(
         "trace_id": str(trace) if trace else None,
     }
     if errors:
-        body["errors"] = list(errors)
+        body["errors"] = told(errors)
     response = HttpResponse(json.dumps(body), status=status, content_type=CONTENT_TYPE)
     response["Cache-Control"] = "no-store"
     if retry_after is not None:
@@ -88,8 +89,9 @@ def from_exception(request: HttpRequest, error: BaseException) -> HttpResponse:
     if isinstance(error, NotAllowed):
         return problem(403, error.code, error.sentence)
     if isinstance(error, ValidationError):
-        errors = [_field(found) for found in error.errors]
-        return problem(422, "invalid", f"{_place(errors[0])}: {errors[0]['msg']}.", errors=errors)
+        errors = [_field(found) for found in error.errors[:MOST_ERRORS]]
+        more = f" (and {len(error.errors) - 1} more)" if len(error.errors) > 1 else ""
+        return problem(422, "invalid", f"{_place(errors[0])}: {errors[0]['msg']}{more}.", errors=errors)
     if isinstance(error, HttpError):
         return problem(error.status_code, detail="" if error.status_code == HTTPStatus.BAD_REQUEST else str(error))
     if isinstance(error, Http404):
@@ -130,7 +132,7 @@ def _field(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _place(found: dict[str, Any]) -> str:
-    return ".".join(str(part) for part in found["loc"][1:]) or "body"
+    return brief(".".join(str(part) for part in found["loc"][1:])) or "body"
 
 
 def nothing_here(request: HttpRequest) -> HttpResponse:

@@ -23,7 +23,7 @@ _ACTION: dict[str, Any] = {
 Goal = Annotated[str, Field(max_length=20_000)]
 MaxParallel = Annotated[int, Field(description="How many steps of the plan may run at once.")]
 Steps = Annotated[
-    list[dict[str, Any]],
+    list[Any],  # each is checked where it is read, which knows how many there may be
     Field(
         json_schema_extra={
             "items": {
@@ -61,7 +61,7 @@ Steps = Annotated[
 
 
 class PlanGiven(Given):
-    """A plan written by a program. Each step is checked, and everything that is wrong is told at once."""
+    """A plan written by a program. Each step is checked; what is wrong is told at once, up to a hundred errors."""
 
     goal: Goal
     steps: Steps

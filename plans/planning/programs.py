@@ -13,7 +13,7 @@ from agents.tools.registry import find_tool
 from plans import references
 from plans.budget import completed, whole
 from plans.conf import MOST_STEPS
-from plans.errors import InvalidPlan
+from plans.errors import InvalidPlan, brief
 from plans.planning.drafts import ActionDraft, Kept, PlanDraft, StepDraft
 from plans.planning.vocabulary import vocabulary_facts
 from plans.retry import ONCE, RetryPolicy
@@ -129,7 +129,7 @@ def _shape_errors(step: Any) -> list[Error]:
 def _field_errors(
     given: Mapping[str, Any], fields: Mapping[str, tuple[type, ...]], needed: Sequence[str], what: str
 ) -> list[Error]:
-    errors = [{"loc": [name], "msg": f"{what} has no field {name}."} for name in given if name not in fields]
+    errors = [{"loc": [name], "msg": f"{what} has no field {brief(name)}."} for name in given if name not in fields]
     errors += [{"loc": [name], "msg": f"{what} needs a {name}."} for name in needed if name not in given]
     for name, types in fields.items():
         value = given.get(name)

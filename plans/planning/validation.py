@@ -11,11 +11,12 @@ from agents.enums import AgentType
 from agents.tools.registry import find_tool, input_errors
 from audit.canonical import storable
 from plans import budget, references
-from plans.conf import LONGEST_TIMEOUT, MOST_DEPENDENCIES, MOST_STEPS
+from plans.conf import LONGEST_TIMEOUT, MOST_DEPENDENCIES, MOST_REFERENCES, MOST_STEPS, MOST_VALUES
 from plans.dag import find_cycle
 from plans.enums import OnFailure
+from plans.errors import brief
 from plans.planning.drafts import ActionDraft, PlanDraft, StepDraft
-from plans.planning.vocabulary import agent_errors, limit_errors, step_errors, vocabulary_errors
+from plans.planning.vocabulary import agent_errors, limit_errors, step_errors, values_of, vocabulary_errors
 
 KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 ROW_KEY: Final = re.compile(KEY.pattern + r"(\.[0-9]{1,4}|\.rollback)?")  # an item's, or that of what undoes a step
@@ -32,25 +33,45 @@ def errors_in(draft: PlanDraft) -> list[Error]:
         return [_error(["steps"], "A plan needs at least one step.")]
     if len(draft.steps) > MOST_STEPS:
         return [_error(["steps"], f"A plan has at most {MOST_STEPS} steps; this one has {len(draft.steps)}.")]
+    if too_much := _amount_errors(draft.steps):
+        return too_much
     found = _budget_errors(draft.budget) + limit_errors(draft)
     if not 1 <= draft.priority <= 5:
         found.append(_error(["priority"], "The priority is a whole number from 1 to 5."))
     keys: set[str] = set()
     for place, step in enumerate(draft.steps):
         if step.key in keys:
-            found.append(_error(["steps", place, "key"], f"Two steps have the key {step.key}."))
+            found.append(_error(["steps", place, "key"], f"Two steps have the key {brief(step.key)}."))
         keys.add(step.key)
         found += [_error(["steps", place, *item["loc"]], item["msg"]) for item in _step_errors(step)]
     return found or _shape_errors(draft.steps) or vocabulary_errors(draft.steps)
 
 
+def _amount_errors(steps: Sequence[StepDraft]) -> list[Error]:
+    """The place at which a plan holds more than can be looked through while somebody waits."""
+    values = marks = 0
+    for place, step in enumerate(steps):
+        for loc, value in (*values_of(step), (("resources",), step.resources)):
+            for part in references.parts_of(value):
+                values += 1
+                marks += part.count("{{") if isinstance(part, str) else 0
+                if values > MOST_VALUES or marks > MOST_REFERENCES:
+                    most = f"at most {MOST_VALUES} values and {MOST_REFERENCES} references"
+                    return [_error(["steps", place, *loc], f"The inputs of a plan hold {most}; here it is more.")]
+    return []
+
+
 def _step_errors(step: StepDraft) -> list[Error]:
     found: list[Error] = []
     if not KEY.fullmatch(step.key):
-        found.append(_error(["key"], f"{step.key[:70]!r} is no key: lower case letters, digits, - and _, at most 63."))
+        found.append(
+            _error(["key"], f"{brief(step.key)!r} is no key: lower case letters, digits, - and _, at most 63.")
+        )
     if step.agent_type not in AgentType.values:
         found.append(
-            _error(["agent_type"], f"There is no agent type {step.agent_type}; there are {_list(AgentType.values)}.")
+            _error(
+                ["agent_type"], f"There is no agent type {brief(step.agent_type)}; there are {_list(AgentType.values)}."
+            )
         )
     elif not found:
         found += [_error(loc, message) for loc, message in agent_errors(step)]
@@ -73,7 +94,7 @@ def _step_errors(step: StepDraft) -> list[Error]:
     for work, loc in means:
         tool = find_tool(work.tool)
         if tool is None:
-            found.append(_error([*loc, "tool"], f"There is no tool called {work.tool}."))
+            found.append(_error([*loc, "tool"], f"There is no tool called {brief(work.tool)}."))
         elif ready:
             wrong = input_errors(tool, tool_input(work))
             found += [
@@ -112,7 +133,8 @@ def _shape_errors(steps: Sequence[StepDraft]) -> list[Error]:
             elif upstream not in keys:
                 found.append(
                     _error(
-                        ["steps", place, "depends_on"], f"{step.key} waits for {upstream}, which is not in the plan."
+                        ["steps", place, "depends_on"],
+                        f"{step.key} waits for {brief(upstream)}, which is not in the plan.",
                     )
                 )
     if not found and (cycle := find_cycle({step.key: step.depends_on for step in steps})):
@@ -138,7 +160,7 @@ def text_errors(value: Any, loc: list[Any], depth: int = 0) -> list[Error]:
     if isinstance(value, list):
         return [error for place, item in enumerate(value) for error in text_errors(item, [*loc, place], depth + 1)]
     if isinstance(value, dict):
-        found = [error for key in value for error in _string_errors(str(key), [*loc, str(key)[:70]])]
+        found = [error for key in value for error in _string_errors(str(key), [*loc, str(key)])]
         return found + [error for key, item in value.items() for error in text_errors(item, [*loc, key], depth + 1)]
     return []
 

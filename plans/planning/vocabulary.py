@@ -61,7 +61,7 @@ def vocabulary_errors(steps: Sequence[StepDraft]) -> list[Error]:
         mine = before[step.key]
         fan_out = step.for_each is not None
         wrong: list[tuple[tuple[Any, ...], str]] = []
-        for loc, value in _values(step):
+        for loc, value in values_of(step):
             upstream = mine.also(step.key) if loc[0] == "rollback" else mine
             with_item = fan_out and loc[0] in ("input", "fallback")
             if loc[0] in ("when", "for_each", "rollback") and fan_out and (at := _item_misuse(loc[0], value)):
@@ -115,7 +115,7 @@ def _tools(step: StepDraft) -> Iterator[tuple[list[Any], str]]:
             yield [name], action.tool
 
 
-def _values(step: StepDraft) -> Iterator[tuple[tuple[Any, ...], Any]]:
+def values_of(step: StepDraft) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Everything of a step that may hold references, with its place."""
     yield ("input",), step.input
     if step.for_each is not None:
@@ -148,7 +148,7 @@ def _doubt(step: StepDraft) -> str:
 def _unguarded(step: StepDraft, doubtful: Mapping[str, str]) -> Iterator[Placed]:
     """Outputs that may not be there. Whoever reads one looks at that step's status in its own condition first."""
     guards = {key for key, part in references.reads(references.as_template(step.when)) if part == "status"}
-    for loc, value in _values(step):
+    for loc, value in values_of(step):
         for key, part in sorted(references.reads(value)):
             if part == "output" and key in doubtful and key not in guards and key != step.key:
                 name = f"steps.{key}" if "-" not in key else f"steps['{key}']"

@@ -1,6 +1,7 @@
 """What no caller should send, and what it gets: a clear problem, never a 500."""
 
 import json
+import time
 
 import pytest
 
@@ -21,6 +22,55 @@ HALF = "a\ud800b"
 def test_what_is_no_json_is_a_bad_request(as_requester, body):
     answer = as_requester.post("/requests", body)
     is_problem(answer, 422 if body == b"" else 400)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"text": NaN}', "NaN is no number in it"),
+        (b'{"text": -Infinity}', "-Infinity is no number in it"),
+        (b'{"a": [{"text": 1, "text": 2}]}', "the name 'text' appears twice"),
+        (b'{"text": ' + b"9" * 5_000 + b"}", "more than 4300 digits"),
+        (b'{"text": "\xff"}', "byte 10 is not UTF-8"),
+        (b'{"text": 1,\n }', "line 1, column 11"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"' + b"x" * 90_000 + b'": 1, "' + b"x" * 90_000 + b'": 2}', "appears twice"),
+    ],
+)
+def test_what_is_no_json_says_why(as_requester, body, said):
+    answer = as_requester.post("/requests", body)
+    assert said in is_problem(answer, 400, "bad_json")["detail"]
+    assert len(answer.content) < 1_000
+
+
+MANY = {f"u{n}": 1 for n in range(80_000)}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"steps": [factories.step(input={"value": ["{{1}}"] * 100_000})]},
+        {"steps": [factories.step(input={"value": [[]] * 250_000})]},
+        {"steps": [0] * 340_000},
+        {"steps": [0] * 1_000},
+        {"steps": [{**factories.step(), **MANY}]},
+        {"steps": [factories.step(input=MANY)]},
+        {"steps": [factories.step(retry=MANY)]},
+        {"steps": [factories.step(depends_on=list(MANY))]},
+        {"steps": [factories.step()], "budget": MANY},
+        {"steps": [factories.step()], **MANY},
+        {"steps": [factories.step("x" * 900_000, input={"value": 1})]},
+        {"steps": [factories.step()], "x" * 900_000: 1},
+        {"steps": [{"x" * 900_000: "a\x00b"}]},
+    ],
+)
+def test_a_plan_that_is_wrong_in_many_places_is_refused_soon_and_briefly(as_requester, body):
+    sent = json.dumps({"goal": "Try", **body}, separators=(",", ":"))
+    began = time.process_time()
+    answer = as_requester.post("/plans", sent)
+    assert time.process_time() - began < 2  # a quarter of it where nothing else runs
+    is_problem(answer, 422)
+    assert len(answer.content) < 20_000
 
 
 def test_what_is_nested_too_deeply_is_refused(as_requester):

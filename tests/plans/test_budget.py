@@ -51,7 +51,7 @@ def test_a_budget_that_is_one_is_taken(told):
     ({"policy": "warn"}, ""),
     ({"warn_at": 0.5, "call_ceiling": None}, ""),
     ({"call_ceiling": 1, "free": None}, "free"),
-    ({"call_ceiling": 1, "x" * 500: 1}, "x" * 80),
+    ({"call_ceiling": 1, "x" * 500: 1}, "x" * 79 + "…"),
 ])  # fmt: skip
 def test_what_a_budget_can_not_say_is_named(told, field):
     assert [name for name, _ in errors_in(completed(told))] == [field]

@@ -88,6 +88,7 @@ def test_every_policy_ends_and_never_waits_longer_than_it_says(name, attempts, f
         ({"longest_wait_seconds": 10**9}, "retry.longest_wait_seconds"),
         ({"longest_wait_seconds": "60"}, "retry.longest_wait_seconds"),
         ({"tries": 3}, "tries"),
+        ({"x" * 900_000: 3}, "xxx…$"),
     ],
 )
 def test_a_policy_that_is_none_is_named(data, named):

@@ -3,7 +3,8 @@
 import pytest
 
 from audit.context import Actor
-from plans import services
+from plans import references, services
+from plans.conf import LARGEST_RESOLVED
 from plans.errors import InvalidPlan
 from plans.models import Attempt, Plan, Step
 from tests import factories
@@ -90,6 +91,32 @@ def test_a_condition_that_can_not_be_decided_fails_its_step(approved, engine):
     assert "can not be decided" in Step.objects.get(plan=plan, key="b").error
 
 
+def test_a_condition_does_not_read_the_methods_of_what_it_finds(approved, engine):
+    plan = approved(say("a", {}), say("b", "", depends_on=["a"], when="steps.a.output.value['items'] != []"))
+    engine.run()
+    assert statuses(plan)["b"] == "failed"
+    assert "can not be decided: there is no items" in Step.objects.get(plan=plan, key="b").error
+
+
+def test_a_condition_approved_before_it_was_refused_fails_its_step_and_no_agent(approved, engine, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr(references, "condition_errors", lambda *_, **__: [])
+        bad = ["1) }} {{ (2", "-" * 700 + "'a'", "steps.b.output" + ".x" * 900]
+        plan = approved(say("b", ""), *(say(f"a{n}", "", depends_on=["b"], when=when) for n, when in enumerate(bad)))
+    engine.run()
+    assert statuses(plan) == {"b": "completed", "a0": "failed", "a1": "failed", "a2": "failed"}
+    for n in range(len(bad)):
+        assert "can not be decided" in Step.objects.get(plan=plan, key=f"a{n}").error
+
+
+def test_references_that_bring_in_too_much_fail_their_step_with_size_and_limit(approved, engine):
+    plan = approved(say("a", "y" * 200_000), say("b", ["{{ steps.a.output.value }}"] * 1_500, depends_on=["a"]))
+    engine.run()
+    assert statuses(plan) == {"a": "completed", "b": "failed"}
+    error = Step.objects.get(plan=plan, key="b").error
+    assert "4200000 characters or more" in error and f"at most {LARGEST_RESOLVED}" in error
+
+
 def test_a_plan_in_which_no_condition_holds_is_completed_at_once(approved, engine):
     plan = approved(say("a", "", when="1 > 2"), say("b", "", when="false"))
     assert (stage(plan), statuses(plan)) == ("completed", {"a": "skipped", "b": "skipped"})
@@ -138,12 +165,16 @@ def test_trying_again_what_the_plan_went_on_without_releases_nothing_twice(appro
     ([say("a", "{{ ''.__class__ }}")], ["steps", 0, "input", "value"], "reads __class__"),
     ([say("a", "{{ lookup('pipe', 'id') }}")], ["steps", 0, "input", "value"], "holds a call"),
     ([say("a", "{{ 9 ** 9 }}")], ["steps", 0, "input", "value"], "holds a pow"),
-    ([say("a", "{% for x in [1] %}{% endfor %}")], ["steps", 0, "input", "value"], "holds a for"),
+    ([say("a", "{% for x in [1] %}{% endfor %}")], ["steps", 0, "input", "value"], "holds a statement"),
     ([say("a", "{{")], ["steps", 0, "input", "value"], "is no reference"),
     ([say("a", {"{{ steps.a.output }}": 1})], ["steps", 0, "input", "value", "{{ steps.a.output }}"], "only values may"),
     ([say("kuma-x", ""), say("b", "{{ steps.kuma-x.output.v }}", depends_on=["kuma-x"])], ["steps", 1, "input", "value"],
      "steps['kuma-deploy']"),
     ([say("a", "", when="a b")], ["steps", 0, "when"], "can not be read"),
+    ([say("b", ""), say("a", "", depends_on=["b"], when="1) }} {{ (2")], ["steps", 1, "when"], "can not be read"),
+    ([say("a", "", when="-" * 700 + "1")], ["steps", 0, "when"], "deeper than 100 levels"),
+    ([say("a", ""), say("b", "{{ steps.a.output" + ".x" * 975 + " }}", depends_on=["a"])], ["steps", 1, "input", "value"],
+     "deeper than 100 levels"),
     ([say("a", "", when="__import__('os')")], ["steps", 0, "when"], "holds a call"),
     ([say("a", "", when="item == 1")], ["steps", 0, "when"], "only a step with for_each has"),
     ([say("a", "", when="(" * 3000)], ["steps", 0, "when"], "at most"),

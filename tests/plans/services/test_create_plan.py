@@ -1,5 +1,6 @@
 """A plan written by a program: taken whole or refused whole, with the place of each error."""
 
+import json
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ from audit.context import Actor
 from audit.errors import NotAllowed
 from audit.models import DecisionRecord
 from plans import services
-from plans.conf import MOST_STEPS
+from plans.conf import MOST_REFERENCES, MOST_STEPS, MOST_VALUES
 from plans.enums import Stage, StepStatus
 from plans.errors import InvalidPlan
 from plans.models import Dependency, Plan, Revision, Step
@@ -128,6 +129,65 @@ def test_a_bad_step_is_refused_with_its_place_and_nothing_is_saved(create, bad, 
     assert said in " ".join(str(error["msg"]) for error in refused.value.errors)
     assert not Plan.objects.exists()
     assert DecisionRecord.objects.get().type == "plan.refused"
+
+
+LONG = "x" * 200_000
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        step(LONG),
+        step(tool=LONG, name="n"),
+        step(agent_type=LONG),
+        step(on_failure=LONG),
+        step(depends_on=[LONG]),
+        step(retry={LONG: 1}),
+        step(retry={f"{LONG}{n}": 1 for n in range(3)}),
+        step(on_failure="fallback", fallback={"tool": "diagnostic.noop", LONG: 1}),
+        step(on_failure="fallback", fallback={"tool": LONG}),
+        {**step(), LONG: 1},
+        step(input={"value": 1, LONG: 1}),
+        step(input={"value": {f"{LONG}\x00": 1}}),
+        step(input={"value": {f"{LONG}{{{{": 1}}),
+        step(input={"value": f"{{{{ {LONG} }}}}"}),
+        step(when=LONG),
+        step(input={"value": "{{ %s }}" % ("x" * 1_900)}),
+    ],
+)
+def test_a_refusal_repeats_no_long_name_neither_to_its_writer_nor_in_the_trail(create, bad):
+    with pytest.raises(InvalidPlan) as refused:
+        create(bad, budget={LONG: 1})
+    record = DecisionRecord.objects.get()
+    assert len(json.dumps([refused.value.sentence, refused.value.errors])) < 2_000
+    assert record.type == "plan.refused"
+    assert len(json.dumps([record.reason, record.metadata])) < 2_000
+
+
+def test_of_many_errors_the_first_hundred_are_told_and_the_others_counted(create):
+    with pytest.raises(InvalidPlan, match="and 299 more") as refused:
+        create(step(input={"value": [math.nan] * 300}))
+    assert len(refused.value.errors) == 100
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        ([[]] * (MOST_VALUES - 10), True),
+        ([[]] * MOST_VALUES, False),
+        (["{{ steps.first.output.value }}"] * MOST_REFERENCES, True),
+        (["{{ steps.first.output.value }}"] * (MOST_REFERENCES + 1), False),
+        (["{{1}}"] * 40_000, False),
+    ],
+)
+def test_a_plan_holds_only_so_much_as_can_be_looked_through_at_once(create, value, taken):
+    steps = step("first"), step("second", depends_on=["first"], input={"value": value})
+    if taken:
+        assert create(*steps)
+        return
+    with pytest.raises(InvalidPlan, match=f"at most {MOST_VALUES} values and {MOST_REFERENCES} references") as refused:
+        create(*steps)
+    assert [error["loc"] for error in refused.value.errors] == [["steps", 1, "input"]]
 
 
 @pytest.mark.parametrize(
