@@ -262,7 +262,7 @@ def _unfit_text(texts: list[str]) -> str:
 
 def _unfit(tree: nodes.Node, condition: bool) -> str:
     """What an expression holds that none may, or that a value may not."""
-    if isinstance(tree, nodes.Const) and not condition:
+    if isinstance(tree, nodes.Const) and not condition and not _is_brace(tree.value):
         return f"holds a constant in braces; write {brief(json.dumps(tree.value))} without them"
     allowed = (*_PATHS, *_LOGIC) if condition else _PATHS
     for depth, layer in enumerate(_layers(tree)):
@@ -278,6 +278,11 @@ def _unfit(tree: nodes.Node, condition: bool) -> str:
             if isinstance(node, nodes.Const) and isinstance(node.value, str) and storable(node.value) != node.value:
                 return "holds a character that can not be stored (NUL or half of a surrogate pair)"
     return ""
+
+
+def _is_brace(value: Any) -> bool:
+    """Whether a constant is a text that could not be written without braces around it."""
+    return isinstance(value, str) and "{" in value
 
 
 def _too_deep(source: str) -> str:

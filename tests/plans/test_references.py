@@ -42,7 +42,8 @@ def test_all_around_a_reference_stays_byte_for_byte_and_a_lone_one_keeps_its_typ
         ("{{ none }}", "write null without them"),
         ("{{ true }}", "write true without them"),
         ("at {{ 5 }}", "write 5 without them"),
-        ("{{ '{{ 1 }}' }}", 'write "{{ 1 }}" without them'),
+        ("{{ 'text' }}", 'write "text" without them'),
+        ("{{ '{\\x00' }}", "can not be stored"),
         ("{{ '\ud800' }}", "holds a constant"),
         ("{{ '\x00' }}", "holds a constant"),
         ("{{ steps.b.output['\x00'] }}", "can not be stored"),
@@ -66,9 +67,18 @@ def test_what_is_no_plain_reference_is_refused_with_what_to_write_instead(value,
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("{{ 5 }}", "5"), ("{{ none }}", "None"), ("{{ '{{ 1 }}' }}", "{{ 1 }}"), ("a{# c #}b", "a{# c #}b")],
+    [("{{ 5 }}", "5"), ("{{ none }}", "None"), ("{{ 'text' }}", "text"), ("a{# c #}b", "a{# c #}b")],
 )
 def test_what_was_approved_before_it_was_refused_is_still_filled_in(value, expected):
+    assert references.resolve(value, SCOPE) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("{{ '{{ 1 }}' }}", "{{ 1 }}"), ("a {{ '{%' }} b", "a {% b"), ("{{ '{' }}{ steps.zz }}", "{{ steps.zz }}")],
+)
+def test_a_brace_in_braces_stands_for_itself(value, expected):
+    assert wrong(value) == []
     assert references.resolve(value, SCOPE) == expected
 
 
