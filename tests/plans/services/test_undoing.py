@@ -1,18 +1,21 @@
 """To undo a plan that is at rest: a plan of its own, with the values that are known by then."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from agents.models import Playbook, PlaybookRepository
+from audit.authority import Role
 from audit.context import Actor
 from audit.errors import NotAllowed
 from audit.models import DecisionRecord
 from plans import services
 from plans.errors import IllegalTransition, NotFound
 from plans.models import Plan, Step
+from plans.selectors.partial_result import partial_result
 from tests import factories
-from tests.engine import stage, statuses
+from tests.engine import Engine, names, stage, statuses, together
 from tests.factories import step
 
 pytestmark = pytest.mark.django_db
@@ -102,8 +105,6 @@ def test_there_is_nothing_to_undo_before_the_end(requester, approver, who):
 
 
 def test_it_takes_the_right_to_steer_the_plan_and_to_ask_for_work(done, approver):
-    from audit.authority import Role
-
     plan = done(*three())
     with pytest.raises(NotAllowed):
         services.undo_plan(actor=Actor.person(approver), plan_id=plan.pk)
@@ -116,3 +117,98 @@ def test_long_keys_stay_keys(done, who):
     plan = done(step("k" * 63, rollback=undo("gone")), step("k" * 58, rollback=undo("gone")))
     made = services.undo_plan(actor=who, plan_id=plan.pk)
     assert set(statuses(made)) == {"k" * 63, f"undo-{'k' * 58}"}
+
+
+def ways(plan, actor):
+    """The ways to go on that a reader is offered, each with why it is not open."""
+    found = partial_result(Plan.objects.get(pk=plan.pk), actor)
+    return {
+        way.kind: way.why_not for way in (*found.recoveries, *(one for left in found.begun for one in left.recoveries))
+    }
+
+
+def told(plan, actor):
+    return partial_result(Plan.objects.get(pk=plan.pk), actor).sentence
+
+
+def undone(plan, approver, engine, who, **more):
+    """The plan that undoes this one, as far as it came."""
+    made = services.undo_plan(actor=who, plan_id=plan.pk, **more)
+    factories.approve(made, approver)
+    engine.run()
+    return Plan.objects.get(pk=made.pk)
+
+
+def refused(who, plan):
+    with pytest.raises(IllegalTransition) as error:
+        services.undo_plan(actor=who, plan_id=plan.pk)
+    return error.value.sentence
+
+
+def test_a_plan_is_undone_once(done, who, approver, engine):
+    plan = done(*three())
+    made = services.undo_plan(actor=who, plan_id=plan.pk)
+    waits = f"Plan {made.number} waits for approval to undo what plan {plan.number} did."
+    assert (refused(who, plan), ways(plan, who)["undo"]) == (waits, waits)
+    factories.approve(made, approver)
+    doing = f"Plan {made.number} is undoing what plan {plan.number} did."
+    assert (refused(who, plan), ways(plan, who)["undo"]) == (doing, doing)
+    engine.run()
+    gone = f"Nothing is left to undo. deploy and lock were undone by plan {made.number}."
+    assert (refused(who, plan), ways(plan, who)["undo"]) == (gone, gone)
+    assert told(plan, who) == f"find stays done. deploy and lock were undone by plan {made.number}."
+    assert Plan.objects.count() == 2
+
+
+@pytest.mark.parametrize("end", ["rejected", "cancelled"])
+def test_an_undo_that_nobody_wanted_leaves_it_to_another(done, who, approver, end):
+    plan = done(*three())
+    made = services.undo_plan(actor=who, plan_id=plan.pk)
+    if end == "rejected":
+        services.reject_plan(actor=Actor.person(approver), plan_id=made.pk, reason="not now")
+    else:
+        services.cancel_plan(actor=who, plan_id=made.pk, reason="not now")
+    assert told(plan, who) == "find, lock and deploy stay done."
+    again = services.undo_plan(actor=who, plan_id=plan.pk)
+    assert list(statuses(again)) == ["undo-deploy", "undo-lock"]
+
+
+def test_what_a_failed_undo_did_not_reach_is_undone_by_another(done, who, approver, engine):
+    fails = {"tool": "diagnostic.fail", "input": BROKEN}
+    plan = done(
+        step("a", rollback=undo("a")),
+        step("b", depends_on=["a"], rollback=fails),
+        step("c", depends_on=["b"], rollback=undo("c")),
+    )
+    first = undone(plan, approver, engine, who)
+    assert statuses(first) == {"undo-c": "completed", "undo-b": "failed", "undo-a": "waiting"}
+    tale = f"c was undone by plan {first.number}. Whether plan {first.number} undid b is not known."
+    assert told(plan, who) == f"a and b stay done. {tale}"
+    made = services.undo_plan(actor=who, plan_id=plan.pk)
+    assert (list(statuses(made)), made.summary) == (
+        ["undo-b", "undo-a"], f"It undoes b and a, the last step first. {tale}",
+    )  # fmt: skip
+
+
+def test_what_was_done_anew_is_undone_anew(failed, revise, approver, engine, who):
+    plan = failed(step("a", rollback=undo("a")), step("b", "diagnostic.fail", input=BROKEN, depends_on=["a"]))
+    undone(plan, approver, engine, who)
+    revise(plan, step("a", rollback=undo("a")), step("b", depends_on=["a"]))
+    factories.approve(plan, approver)
+    engine.run()
+    assert told(plan, who) == "a and b stay done."
+    assert list(statuses(services.undo_plan(actor=who, plan_id=plan.pk))) == ["undo-a"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_several_undos_at_once_one_is_written():
+    engine = Engine()
+    factories.make_agent("infra-1", slots=4)
+    people = factories.make_user("requester", Role.REQUESTER), factories.make_user("admin", Role.ADMINISTRATOR)
+    plan = factories.approve(
+        factories.make_plan(people[0], list(three())), factories.make_user("approver", Role.APPROVER)
+    )
+    engine.run()
+    calls = [partial(services.undo_plan, actor=Actor.person(one), plan_id=plan.pk) for one in people * 2]
+    assert names(together(*calls)) == ["IllegalTransition"] * 3 + ["Plan"]
+    assert Plan.objects.count() == 2
