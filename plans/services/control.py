@@ -17,7 +17,7 @@ from plans.errors import IllegalTransition, NotFound
 from plans.execution import engine, fan_out, stopping
 from plans.models import Attempt, Plan, Step
 from plans.planning.validation import ROW_KEY
-from plans.services.common import checked, not_undone, operable, reason_of, visible
+from plans.services.common import check_not_overtaken, checked, not_undone, operable, reason_of, visible
 
 _SKIPPABLE = (StepStatus.WAITING, StepStatus.READY, StepStatus.FAILED, StepStatus.UNKNOWN)
 
@@ -100,6 +100,7 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
                 f"Step {key} is {StepStatus(step.status).label.lower()} and plan {plan.number} is "
                 f"{Stage(plan.stage).label.lower()}; only a step that waits, failed or is unknown can be skipped."
             )
+        check_not_overtaken(plan, engine.current_steps(plan).values_list("key", flat=True))
         trail.record(
             "step.skipped",
             subject=("step", step.pk),

@@ -17,7 +17,7 @@ from plans.errors import HostsUnknown, IllegalTransition, NotFound
 from plans.execution import engine, narrowing, routing, stopping
 from plans.models import Attempt, Plan, Step
 from plans.planning.validation import ROW_KEY
-from plans.services.common import checked, not_undone, operable, reason_of
+from plans.services.common import check_not_overtaken, checked, not_undone, operable, reason_of
 
 Hosts = Literal["", "unfinished"]
 
@@ -84,6 +84,7 @@ def give_up_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
 def _retry(actor: Actor, plan_id: UUID, key: str | None, reason: str, hosts: Hosts) -> Plan:
     plan = Plan.objects.select_for_update().get(pk=plan_id)
     steps = _stuck(plan, key)
+    check_not_overtaken(plan, engine.current_steps(plan).values_list("key", flat=True))
     left = _left(steps) if hosts else {}
     for step in steps:
         only = left.get(step.pk)

@@ -188,6 +188,10 @@ def test_what_a_failed_undo_did_not_reach_is_undone_by_another(done, who, approv
     assert (list(statuses(made)), made.summary) == (
         ["undo-b", "undo-a"], f"It undoes b and a, the last step first. {tale}",
     )  # fmt: skip
+    left = f"Plan {made.number} was written to undo what is left of plan {plan.number}."
+    with pytest.raises(IllegalTransition, match=left):
+        services.retry_plan(actor=who, plan_id=first.pk)
+    assert ways(first, who)["retry"] == left
 
 
 def test_what_was_done_anew_is_undone_anew(failed, revise, approver, engine, who):
@@ -212,3 +216,84 @@ def test_of_several_undos_at_once_one_is_written():
     calls = [partial(services.undo_plan, actor=Actor.person(one), plan_id=plan.pk) for one in people * 2]
     assert names(together(*calls)) == ["IllegalTransition"] * 3 + ["Plan"]
     assert Plan.objects.count() == 2
+
+
+def going_on(actor, plan):
+    """What refuses each way to go on with b."""
+    verbs = (
+        lambda: services.retry_plan(actor=actor, plan_id=plan.pk),
+        lambda: services.retry_step(actor=actor, plan_id=plan.pk, key="b"),
+        lambda: services.skip_step(actor=actor, plan_id=plan.pk, key="b", reason="by hand"),
+    )
+    said = set()
+    for verb in verbs:
+        with pytest.raises(IllegalTransition) as error:
+            verb()
+        said.add(error.value.sentence)
+    return said
+
+
+@pytest.fixture
+def half(failed):
+    """A plan whose a is done, and whose b failed once and would not a second time."""
+    return failed(
+        step("a", rollback=undo("a")),
+        step("b", "diagnostic.fail", input={"times": 1, "transient": False}, depends_on=["a"]),
+    )
+
+
+def test_nothing_goes_on_from_what_was_undone(half, approver, engine, who):
+    made = services.undo_plan(actor=who, plan_id=half.pk)
+    factories.approve(made, approver)
+    decider = Actor.person(factories.make_user("admin", Role.ADMINISTRATOR, Role.APPROVER))
+    doing = f"Plan {made.number} is undoing what plan {half.number} did, so that does not go on meanwhile."
+    assert going_on(decider, half) == {doing}
+    engine.run()
+    gone = (
+        f"a was undone by plan {made.number}. So plan {half.number} does not go on as it is. Revise it: what was undone runs "
+        "again then."
+    )
+    assert going_on(decider, half) == {gone}
+    offered = ways(half, decider)
+    assert (offered["retry"], offered["skip"], offered["revise"]) == (gone, gone, "")
+    found = partial_result(half, decider)
+    assert (found.recoverable, found.because) == (False, gone)
+    assert (stage(half), statuses(half)["b"]) == ("failed", "failed")
+
+
+def test_what_may_have_been_undone_is_not_built_on(failed, approver, engine, who):
+    fails = {"tool": "diagnostic.fail", "input": BROKEN}
+    plan = failed(step("a", rollback=fails), step("b", "diagnostic.fail", input=BROKEN, depends_on=["a"]))
+    made = undone(plan, approver, engine, who)
+    with pytest.raises(IllegalTransition, match=f"Whether plan {made.number} undid a is not known"):
+        services.retry_plan(actor=who, plan_id=plan.pk)
+
+
+def test_what_went_on_after_its_undo_was_asked_for_is_not_undone_in_part(half, approver, engine, who):
+    made = services.undo_plan(actor=who, plan_id=half.pk)
+    services.retry_plan(actor=who, plan_id=half.pk)  # nobody has approved that it is undone
+    for at in ("executing", "completed"):
+        assert stage(half) == at
+        with pytest.raises(IllegalTransition, match=f"Plan {half.number} went on after this was written"):
+            factories.approve(made, approver)
+        engine.run()
+    assert list(statuses(services.undo_plan(actor=who, plan_id=half.pk))) == ["undo-a"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_a_retry_and_an_undo_at_once_one_is_refused():
+    factories.make_agent("infra-1", slots=4)
+    requester = factories.make_user("requester", Role.REQUESTER)
+    approver = factories.make_user("approver", Role.APPROVER)
+    who, engine = Actor.person(requester), Engine()
+    for _ in range(5):
+        steps = [step("a", rollback=undo("a")), step("b", "diagnostic.fail", input=BROKEN, depends_on=["a"])]
+        plan = factories.approve(factories.make_plan(requester, steps), approver)
+        engine.run()
+        made = services.undo_plan(actor=who, plan_id=plan.pk)
+        answers = together(
+            partial(services.retry_plan, actor=who, plan_id=plan.pk),
+            partial(factories.approve, made, approver),
+        )
+        assert names(answers) == ["IllegalTransition", "Plan"]
+        engine.run()
