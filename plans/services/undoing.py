@@ -1,12 +1,14 @@
 """To undo what a plan at rest has done: a plan of its own, which waits for approval like any other.
 
-Everything known by now is written into it, so whoever approves it reads real values and no references.
+Everything known by now is written into it, so whoever approves it reads real values and no references. A value that looks like a
+reference, because a step answered with one, is written so that it stands for itself: see _literal.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
@@ -26,6 +28,7 @@ from plans.services.asking import refusals_on_record, valid_draft
 from plans.services.common import checked, operable
 
 Json = dict[str, Any]
+_NOT_KEPT: Final = re.compile(r"\{(?=[{%#\r\n])|[\r\n]+")  # of a literal text, if it is read as a template
 
 
 def undo_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
@@ -107,5 +110,17 @@ def _input(plan: Plan, row: Step) -> Json:
 
 
 def _resolved(plan: Plan, row: Step, value: Json) -> Json:
-    resolved: Json = references.resolve(value, engine.scope_of(row.revision_id, plan.pk, row.pk, value))
+    resolved: Json = _literal(references.resolve(value, engine.scope_of(row.revision_id, plan.pk, row.pk, value)))
     return resolved
+
+
+def _literal(value: Any) -> Any:
+    """A JSON value in which nothing refers to anything: `{{ x }}` becomes `{{ '{' }}{ x }}`, which comes out as the text it was.
+
+    Only what opens a reference has to be written so, and in such a text the ends of lines, which a template does not keep.
+    """
+    if isinstance(value, list):
+        return [_literal(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _literal(item) for key, item in value.items()}
+    return _NOT_KEPT.sub(lambda found: f"{{{{ {found[0]!r} }}}}", value) if references.is_template(value) else value

@@ -11,7 +11,7 @@ from audit.context import Actor
 from audit.errors import NotAllowed
 from audit.models import DecisionRecord
 from plans import services
-from plans.errors import IllegalTransition, NotFound
+from plans.errors import IllegalTransition, InvalidPlan, NotFound
 from plans.models import Plan, Step
 from plans.selectors.partial_result import partial_result
 from tests import factories
@@ -56,6 +56,27 @@ def test_what_was_done_is_undone_by_a_plan_that_somebody_approves(done, who, app
     record = DecisionRecord.objects.get(type="plan.undo_asked")
     assert (record.trace_id, record.reason) == (plan.trace_id, "it was the wrong host")
     assert (record.metadata["number"], record.metadata["steps"]) == (made.number, ["deploy", "lock"])
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        "{{ steps.zz.output }}", "{# c #}text", "{% raw %}", "{{{{% {", "a {{ b }}\n", "{{ x }}\r\ny\n\n", "\\ ' {{ \" }}",
+        ["{{ item }}", {"deep": "{{ no"}], "plain {\n", "a {\n{{", "{\r\n{#",
+    ],
+)  # fmt: skip
+def test_a_value_that_looks_like_a_reference_is_undone_as_the_value_it_is(answered, done, who, approver, engine):
+    plan = done(step("a", rollback=undo("{{ steps.a.output.value }}")))
+    Step.objects.filter(plan=plan, key="a").update(output={"value": answered})
+    made = undone(plan, approver, engine, who)
+    assert (stage(made), Step.objects.get(plan=made).output) == ("completed", {"value": answered})
+
+
+def test_a_text_that_could_only_be_written_too_long_is_not_undone_as_another(done, who):
+    plan = done(step("a", rollback=undo("{{ steps.a.output.value }}")))
+    Step.objects.filter(plan=plan, key="a").update(output={"value": "{{" + "x" * 2000})
+    with pytest.raises(InvalidPlan, match="at most 2000 characters"):
+        services.undo_plan(actor=who, plan_id=plan.pk)
 
 
 def test_a_plan_that_failed_is_undone_as_far_as_it_came(done, who):
