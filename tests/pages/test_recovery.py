@@ -189,6 +189,12 @@ def test_a_plan_says_by_which_other_it_was_undone_and_does_not_offer_it_again(
             engine.run()
 
 
+def test_a_step_is_called_by_its_key_as_it_is_written(browse, approver, make):
+    plan = make(broken("a"))
+    page = browse(approver).post(url("skip_step", plan, "a"), {"reason": "by hand"}, follow=True).text
+    assert "a is skipped." in page and "A is skipped." not in page
+
+
 def test_a_plan_whose_work_was_undone_is_revised_and_not_tried_again(browse, requester, approver, engine, make):
     plan = make(step("a", rollback={"tool": "diagnostic.noop"}), broken("b"), broken("c"))
     factories.approve(services.undo_plan(actor=Actor.person(requester), plan_id=plan.pk), approver)

@@ -77,7 +77,7 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else(approved, engine):
     engine.run()
     assert statuses(plan) == {"a": "failed", "b": "waiting", "c": "completed", "d": "completed"}
     assert stage(plan) == "failed"
-    assert Plan.objects.get(pk=plan.pk).stage_reason == "A failed; b did not start; c, d stay done."
+    assert Plan.objects.get(pk=plan.pk).stage_reason == "a failed; b did not start; c, d stay done."
     assert tries(plan, "a") == [(1, "failed")]
     tried = Attempt.objects.get(step__key="a")
     assert (tried.failure_mode, tried.transient) == ("user", False)
