@@ -94,11 +94,15 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
         step.refresh_from_db()
         if plan.rollback_reason and step.kind != StepKind.ROLLBACK:
             raise not_undone(plan)
-        going_on = plan.stage in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED)
-        if step.status not in _SKIPPABLE or not going_on:
+        if plan.stage not in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED):
             raise IllegalTransition(
-                f"Step {key} is {StepStatus(step.status).label.lower()} and plan {plan.number} is "
-                f"{Stage(plan.stage).label.lower()}; only a step that waits, failed or is unknown can be skipped."
+                f"Plan {plan.number} is {Stage(plan.stage).label.lower()}; only steps of a plan that executes, is paused or "
+                "has failed can be skipped."
+            )
+        if step.status not in _SKIPPABLE:
+            is_now = StepStatus(step.status).label.lower()
+            raise IllegalTransition(
+                f"Step {key} is {is_now}; only a step that waits, failed or is unknown can be skipped."
             )
         check_not_overtaken(plan, engine.current_steps(plan).values_list("key", flat=True))
         trail.record(

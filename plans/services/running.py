@@ -161,8 +161,7 @@ def _bring_forward(attempt: Attempt, plan: Plan, reason: str, hosts: Hosts) -> P
             f"Step {step.key} waits for try {attempt.number} already; it can only be brought forward."
         )
     if plan.stage != Stage.EXECUTING or plan.cancel_reason:
-        said = "is being cancelled" if plan.cancel_reason else f"is {Stage(plan.stage).label.lower()}"
-        raise IllegalTransition(f"Plan {plan.number} {said}, so nothing of it begins now.")
+        raise IllegalTransition(f"Plan {plan.number} {_stands(plan)}, so nothing of it begins now.")
     trail.record(
         "step.brought_forward",
         subject=("step", step.pk),
@@ -202,12 +201,21 @@ def _stuck(plan: Plan, key: str | None) -> list[Step]:
     if plan.rollback_reason:
         current = _of_rollback(plan, current, key)
     stuck = [step for step in current if step.status in (StepStatus.FAILED, StepStatus.UNKNOWN)]
-    if not stuck or plan.stage not in (Stage.FAILED, Stage.EXECUTING) or plan.cancel_reason:
-        what = f"Step {key} is {StepStatus(current[0].status).label.lower()}" if key else f"Plan {plan.number} has none"
+    if plan.stage not in (Stage.FAILED, Stage.EXECUTING) or plan.cancel_reason:
         raise IllegalTransition(
-            f"{what}; only failed or unknown steps of a plan that is not cancelled are tried again."
+            f"Plan {plan.number} {_stands(plan)}; only steps of a plan that executes or has failed are tried again."
         )
+    if not stuck and key:
+        is_now = StepStatus(current[0].status).label.lower()
+        raise IllegalTransition(f"Step {key} is {is_now}; only failed or unknown steps are tried again.")
+    if not stuck:
+        raise IllegalTransition(f"No step of plan {plan.number} is failed or unknown, so none is tried again.")
     return stuck
+
+
+def _stands(plan: Plan) -> str:
+    ending = plan.cancel_reason and plan.stage != Stage.CANCELLED
+    return "is being cancelled" if ending else f"is {Stage(plan.stage).label.lower()}"
 
 
 def _of_rollback(plan: Plan, current: QuerySet[Step], key: str | None) -> QuerySet[Step]:

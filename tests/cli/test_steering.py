@@ -97,7 +97,7 @@ def test_a_failed_plan_goes_on_and_a_step_alone(asks, make, engine):
     engine.run()
     assert stage(plan) == "completed"
     late = asks("retry", str(plan.number))
-    assert late.code == 1 and "only failed or unknown steps" in late.err
+    assert late.code == 1 and "is completed; only steps of a plan that executes or has failed" in late.err
 
 
 def test_hosts_that_are_not_known_are_a_sentence(asks, make):
