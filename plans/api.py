@@ -186,7 +186,10 @@ def retry_plan(request: HttpRequest, id: Path[str], body: schemas.RetryGiven = s
 def undo_plan(
     request: HttpRequest, id: Path[str], body: schemas.ReasonGiven = schemas.ReasonGiven()
 ) -> Status[dict[str, Any]]:
-    """A new plan, which waits for approval like any other; the old one stays as it is."""
+    """A new plan, which waits for approval like any other; the old one stays as it is.
+
+    409 `illegal_transition` if another plan has undone it already, or waits to; the sentence names that one.
+    """
     made = services.undo_plan(actor=caller(), plan_id=_to_decide(id), reason=body.reason)
     return Status(201, tell_plan(_plan(made.pk)))
 

@@ -232,20 +232,27 @@ def waiting_ways(key: str, number: int, rights: Rights, barred: str = "") -> tup
 
 
 def plan_ways(
-    *, undone: str, paths: Sequence[str], in_words: bool, rights: Rights, revisable: bool = False
+    *,
+    undone: str,
+    paths: Sequence[str],
+    in_words: bool,
+    rights: Rights,
+    revisable: bool = False,
+    why_not_undone: str = "",
 ) -> tuple[Recovery, ...]:
     """What is possible beside trying steps again: to change the plan, to undo what was done, and to ask anew.
 
-    `undone` says what a plan that undoes this one would undo, `paths` with which playbooks; empty if nothing.
+    `undone` says what a plan that undoes this one would undo, `paths` with which playbooks; empty if nothing. `why_not_undone`
+    names the plan that has undone it, or is about to.
     """
     found = []
     if revisable:
         no = rights.operate or rights.ask
         effect = "Change what is left and approve it anew; what is done stays done."
         found.append(Recovery("revise", "Revise the plan", effect, not no, no))
-    if undone:
-        no = rights.operate or rights.ask
-        effect = f"A new plan, which somebody approves before anything runs. {undone}"
+    if undone or why_not_undone:
+        no = why_not_undone or rights.operate or rights.ask
+        effect = f"A new plan, which somebody approves before anything runs. {undone}".strip()
         path = paths[0] if len(paths) == 1 else ""
         found.append(Recovery("undo", "Undo what was done", effect, not no, no, path=path))
     if in_words:

@@ -277,13 +277,12 @@ def _why_failed(unknown: list[str], failed: list[str], counts: dict[str, list[st
     if failed:
         parts.append(f"{', '.join(failed)} failed")
     if unknown:
-        parts.append(f"the outcome of {', '.join(unknown)} is unknown")
+        parts.append(f"{'the' if failed else 'The'} outcome of {', '.join(unknown)} is unknown")
     if waiting := counts.get(StepStatus.WAITING, []):
         parts.append(f"{', '.join(waiting[:5])} did not start")
     if done := counts.get(StepStatus.COMPLETED, []):
         parts.append(f"{', '.join(done[:5])} {'stays' if len(done) == 1 else 'stay'} done")
-    sentence = "; ".join(parts)
-    return sentence[0].upper() + sentence[1:] + "."
+    return f"{'; '.join(parts)}."
 
 
 @requires_transaction

@@ -99,7 +99,7 @@ def tale(plan: Plan) -> str:
     still = [
         row.parent_key for row in rows if row.status in (StepStatus.WAITING, StepStatus.CANCELLED) and _was_done(row)
     ]
-    parts = [f"{_list(undone)} {_were(undone)} rolled back" if undone else "nothing was rolled back"]
+    parts = [f"{_list(undone)} {_were(undone)} rolled back" if undone else "Nothing was rolled back"]
     parts += [f"undoing {_list(failed)} failed"] if failed else []
     parts += [f"whether {_list(unknown)} was undone is not known"] if unknown else []
     parts += [f"undoing {_list(skipped)} was skipped"] if skipped else []
@@ -107,7 +107,7 @@ def tale(plan: Plan) -> str:
     parts += [f"{_list(partly)} {'stay' if len(partly) > 1 else 'stays'} partly done"] if partly else []
     if keys := list(stays):
         parts.append(f"{_list(keys)} {'stay' if len(keys) > 1 else 'stays'} done and can not be undone")
-    return f"{plan.rollback_reason} {_capital('; '.join(parts))}."
+    return f"{plan.rollback_reason} {'; '.join(parts)}."
 
 
 @requires_transaction
@@ -139,7 +139,3 @@ def _list(keys: Sequence[str]) -> str:
 
 def _were(keys: Sequence[str]) -> str:
     return "were" if len(keys) > 1 else "was"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

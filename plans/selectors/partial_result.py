@@ -18,7 +18,7 @@ from plans import recovery
 from plans.enums import AttemptStatus, Stage, StepKind, StepStatus
 from plans.models import Attempt, Plan, Step
 from plans.recovery import HostState, Recovery, Rights, Stopped, Tried, Trouble, named
-from plans.selectors.undoing import AT_REST, Undoing, undoing_of, what_undoes
+from plans.selectors.undoing import taken_back_tale, undoing_of, undone_plan, undos_of, why_not_gone_on
 
 MOST_TOLD = 50  # steps that began and did not complete, in full
 _STUCK = (StepStatus.FAILED, StepStatus.UNKNOWN)
@@ -91,6 +91,7 @@ class PartialResult:
     recoverable: bool
     because: str
     completed: tuple[str, ...]
+    undone: tuple[str, ...]  # those of them that another plan has undone since
     skipped: tuple[str, ...]
     not_started: tuple[str, ...]
     begun: tuple[Begun, ...]
@@ -103,13 +104,13 @@ class PartialResult:
 
 
 def partial_result(plan: Plan, actor: Actor) -> PartialResult:
-    """Where a plan stands, and what this reader may do about it. Four queries, however many steps there are."""
+    """Where a plan stands, and what this reader may do about it. A few queries, however many steps there are."""
     facts = list(
         Step.objects.filter(plan=plan, revision__number=plan.revision_number)
         .order_by("index")
         .only(
             "key", "name", "status", "idempotent", "playbook", "hosts", "retry", "error", "reversible_by", "started_at",
-            "kind", "parent",
+            "finished_at", "kind", "parent",
         )
     )  # fmt: skip
     kinds: dict[str, list[str]] = defaultdict(list)
@@ -127,32 +128,38 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
     began.sort(key=lambda step: _ATTENTION.index(step.status) if step.status in _ATTENTION else len(_ATTENTION))
     told = began[:MOST_TOLD]
     rights = _rights(plan, actor)
+    undos = undos_of(plan)
+    no_way_on = why_not_gone_on(plan, undone_plan(plan, by_id.values()), undos)
     attempts: dict[UUID, list[Attempt]] = defaultdict(list)
     rows = Attempt.objects.filter(step__in=[step.pk for step in told]).select_related("agent")
     for attempt in rows.defer("input", "output").order_by("number"):
         attempts[attempt.step_id].append(attempt)
-    begun = tuple(_begun(plan, step, attempts[step.pk], rights) for step in told)
-    stuck = [step.key for step in began if step.status in _STUCK and not _barred(plan, step)]
+    begun = tuple(_begun(plan, step, attempts[step.pk], rights, no_way_on) for step in told)
+    stuck = [step.key for step in began if step.status in _STUCK and not _barred(plan, step, no_way_on)]
     recoverable = bool(stuck) and plan.stage in (Stage.FAILED, Stage.EXECUTING, Stage.PAUSED) and not plan.cancel_reason
     items = {step.key for step in began if step.kind == StepKind.ITEM}
     ended = plan.stage in (Stage.FAILED, Stage.CANCELLED)
-    undoing = Undoing()
-    if plan.stage in AT_REST:
-        undoing = what_undoes(facts) if plan.revision_number == 1 else undoing_of(plan)
+    undoing = undoing_of(plan, rows=facts if plan.revision_number == 1 else None, undos=undos)
+    kinds["taken"] = [key for key, end in undoing.taken.items() if end.done]
+    told_of_undoing = taken_back_tale(undoing.taken)
     return PartialResult(
         plan_id=plan.pk,
         number=plan.number,
         stage=Stage(plan.stage),
-        sentence=_sentence(plan, kinds, [step for step in begun if step.key not in items], len(began) - len(items)),
+        sentence=_sentence(
+            plan, kinds, [step for step in begun if step.key not in items], len(began) - len(items), told_of_undoing
+        ),
         recoverable=recoverable,
-        because=_because(plan, stuck, recoverable=recoverable),
+        because=_because(plan, stuck, no_way_on, recoverable=recoverable),
         completed=tuple(kinds[StepStatus.COMPLETED]),
+        undone=tuple(kinds["taken"]),
         skipped=tuple(kinds[StepStatus.SKIPPED]),
         not_started=tuple(kinds["not_started"]),
         begun=begun,
         begun_left_out=len(began) - len(told),
         recoveries=recovery.plan_ways(
             undone=undoing.tale if undoing.rows else "",
+            why_not_undone=undoing.why_not,
             paths=undoing.paths,
             in_words=ended and plan.request_id is not None,
             rights=rights,
@@ -197,7 +204,7 @@ def _rights(plan: Plan, actor: Actor) -> Rights:
     return Rights(*("" if answer else answer.sentence for answer in answers))
 
 
-def _begun(plan: Plan, step: Step, attempts: Sequence[Attempt], rights: Rights) -> Begun:
+def _begun(plan: Plan, step: Step, attempts: Sequence[Attempt], rights: Rights, no_way_on: str) -> Begun:
     started = [attempt for attempt in attempts if attempt.started_at]
     last = started[-1] if started else None
     waiting = [one for one in attempts if one.status == AttemptStatus.DUE and one.held_by_id is None]
@@ -216,7 +223,7 @@ def _begun(plan: Plan, step: Step, attempts: Sequence[Attempt], rights: Rights) 
             idempotent=step.idempotent,
             has_hosts=bool(step.playbook),
             hosts=states,
-            barred=_barred(plan, step),
+            barred=_barred(plan, step, no_way_on),
         )
         ways = recovery.ways_on(stopped, rights, no_retry=_paused(plan))
     return Begun(
@@ -250,8 +257,8 @@ def _checkpoint(attempt: Attempt, states: Mapping[str, HostState]) -> Checkpoint
     )
 
 
-def _barred(plan: Plan, step: Step) -> str:
-    """Why nobody can go on with a step of this plan, if that is so."""
+def _barred(plan: Plan, step: Step, no_way_on: str) -> str:
+    """Why nobody can go on with a step of this plan, if that is so. `no_way_on` says what stands against it in another plan."""
     if plan.rollback_reason and step.kind != StepKind.ROLLBACK:
         return "The plan was rolled back, so only what undoes its steps goes on."
     if plan.stage == Stage.CANCELLED:
@@ -260,14 +267,14 @@ def _barred(plan: Plan, step: Step) -> str:
         return "The plan is being cancelled."
     if plan.stage == Stage.COMPLETED:
         return "The plan is completed; it did without this step."
-    return ""
+    return no_way_on
 
 
 def _paused(plan: Plan) -> str:
     return "The plan is paused: resume it first." if plan.stage == Stage.PAUSED else ""
 
 
-def _because(plan: Plan, stuck: Sequence[str], *, recoverable: bool) -> str:
+def _because(plan: Plan, stuck: Sequence[str], no_way_on: str, *, recoverable: bool) -> str:
     """Why one can go on, or why not."""
     if recoverable:
         return f"{named(stuck)} can be tried again or skipped; what is done is not done again."
@@ -279,20 +286,24 @@ def _because(plan: Plan, stuck: Sequence[str], *, recoverable: bool) -> str:
         return "It was rolled back, so it does not go on; it can be asked for anew."
     if plan.stage in _BEFORE:
         return "Nothing of it has run."
+    if plan.stage == Stage.FAILED and no_way_on:
+        return no_way_on
     return "It is being cancelled." if plan.cancel_reason else "It goes on by itself."
 
 
-def _sentence(plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun], began: int) -> str:
-    """What stays, what was under way and what did not start, in this order."""
+def _sentence(plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun], began: int, taken_back: str) -> str:
+    """What stays, what was undone by another plan, what was under way and what did not start, in this order."""
     if plan.stage in _BEFORE:
         return "Nothing of it has run."
     done, waiting = kinds[StepStatus.COMPLETED], kinds["not_started"]
     undone = kinds["undone"]
-    done = [key for key in done if key not in undone]
-    nothing = "Nothing stays done." if undone else "No step was completed."
+    done = [key for key in done if key not in undone and key not in kinds["taken"]]
+    nothing = "Nothing stays done." if undone or kinds["taken"] else "No step was completed."
     parts = [f"{named(done)} {'stays' if len(done) == 1 else 'stay'} done." if done else nothing]
     if undone:
         parts.append(f"{named(undone)} {'was' if len(undone) == 1 else 'were'} rolled back.")
+    if taken_back:
+        parts.append(taken_back)
     for step in begun[:3]:
         parts.append(_where(step))
     if began > 3:
@@ -304,7 +315,7 @@ def _sentence(plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun]
         parts.append(
             f"{named(waiting)} did not start." if plan.stage != Stage.EXECUTING else f"{named(waiting)} to come."
         )
-    if plan.stage == Stage.CANCELLED and (done or began) and not undone:
+    if plan.stage == Stage.CANCELLED and (done or began) and not (undone or taken_back):
         parts.append("Nothing was undone.")
     return " ".join(parts)
 

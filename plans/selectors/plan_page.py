@@ -15,6 +15,7 @@ from plans.selectors.partial_result import PartialResult, partial_result
 from plans.selectors.policy import active_policy, approvers
 from plans.selectors.revisions import Changes, changes_of, done_in
 from plans.selectors.steps import STEPS_SHOWN, StepView, graph_of, undoing, views_of
+from plans.selectors.undoing import undone_since
 from plans.selectors.waits import behind
 from plans.words import Coverage, cover, spans_of
 
@@ -67,6 +68,7 @@ class PlanPage:
     may_see_request: bool
     may_see_trace: bool
     partial: PartialResult | None = None
+    undone_since: str = ""  # what other plans undid of it, where `partial` does not say so
     behind: Plan | None = None
     changes: Changes | None = None  # what the current revision changed of the one before
     may_revise: bool = False
@@ -112,6 +114,7 @@ def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanP
         first = next((row["index"] for row in everything if row["key"] == step), first)
     first = max(min(first, len(rows)), 1)
     shown = Step.objects.filter(revision=revision, index__gte=first).exclude(kind=StepKind.ITEM)
+    told_in_full = (Stage.FAILED, Stage.CANCELLED)
     coverage = None
     if request is not None:
         coverage = cover(request.text, {row["index"]: spans_of(row["span"]) for row in facts})
@@ -136,7 +139,8 @@ def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanP
         verdict=verdict_on(plan, revision, actor),
         may_see_request=request is not None and bool(may(actor, Action.SEE_REQUEST, request)),
         may_see_trace=bool(may(actor, Action.SEE_TRACE, plan)),
-        partial=partial_result(plan, actor) if plan.stage in (Stage.FAILED, Stage.CANCELLED) else None,
+        partial=partial_result(plan, actor) if plan.stage in told_in_full else None,
+        undone_since="" if plan.stage in told_in_full else undone_since(plan),
         behind=seen_behind(plan, actor),
         changes=changes_of(plan, revision),
         may_revise=plan.stage == Stage.PENDING_APPROVAL

@@ -22,7 +22,7 @@ from plans.selectors.partial_result import Begun, PartialResult, has_partial_res
 from plans.selectors.plan_page import current_revision, seen_behind
 from plans.selectors.state import state_shown
 from plans.selectors.steps import done_before, graph_of, what_runs
-from plans.selectors.undoing import undoing_of
+from plans.selectors.undoing import undoing_of, undone_since
 
 STEPS_SHOWN = 40
 BARS_SHOWN = 24
@@ -99,6 +99,7 @@ class RunPage:
     attempts: tuple[Attempt, ...] = ()
     window: OutputWindow | None = None
     partial: PartialResult | None = None
+    undone_since: str = ""  # what other plans undid of it, where `partial` does not say so
     may_undo: bool = False
 
     @property
@@ -133,7 +134,8 @@ class RunPage:
         found = set()
         if self.may_retry and not self.plan.cancel_reason:
             found |= {"cancel"} if self.going else set()
-            found |= {"retry"} if len(self.stuck) > 1 and stage in (Stage.EXECUTING, Stage.FAILED) else set()
+            more = len(self.stuck) > 1 and self.partial is not None and self.partial.recoverable
+            found |= {"retry"} if more and stage in (Stage.EXECUTING, Stage.FAILED) else set()
             found |= {"pause"} if stage == Stage.EXECUTING else {"resume"} if stage == Stage.PAUSED else set()
         if self.may_decide and stage in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED) and not self.plan.cancel_reason:
             found.add("skip")
@@ -185,6 +187,7 @@ def run_page(
     # Once a plan is rolled back, only what undoes its steps can go on; an item goes on with its step.
     asks = StepKind.ROLLBACK if plan.rollback_reason else StepKind.STEP
     stuck_keys = {row["key"] for row in facts if row["status"] in _STUCK and row["kind"] == asks}
+    undone = partial.undone if partial else ()
     bars, now_x, ends = _time(revision)
     return RunPage(
         plan=plan,
@@ -194,7 +197,7 @@ def run_page(
         total=len(steps),
         left_out=len(facts) - len(rows),
         stuck=[row for row in rows if row.step.key in stuck_keys],
-        kept=[row["key"] for row in steps if row["status"] == StepStatus.COMPLETED],
+        kept=[row["key"] for row in steps if row["status"] == StepStatus.COMPLETED and row["key"] not in undone],
         held=_held(steps, upstream, stuck_keys),
         may_retry=bool(may(actor, Action.OPERATE_PLAN, plan)),
         may_decide=bool(may(actor, Action.DECIDE_PLAN, plan)),
@@ -211,6 +214,7 @@ def run_page(
         attempts=attempts,
         window=window,
         partial=partial,
+        undone_since="" if partial else undone_since(plan),
         may_undo=plan.stage in (Stage.COMPLETED, Stage.REJECTED) and _may_undo(plan, actor),
     )
 

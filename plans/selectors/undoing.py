@@ -1,20 +1,71 @@
-"""What would undo the steps of a plan that are done: their approved rollbacks, or what their playbooks name."""
+"""What would undo the steps of a plan that are done: their approved rollbacks, or what their playbooks name.
+
+And what plans of their own have undone of it since. The trail tells which those are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from uuid import UUID
 
-from django.db.models import F
+from django.db.models import Max
 
-from audit.query import RecordFilter, find_records
-from plans.enums import Stage, StepKind, StepStatus
+from audit.query import MOST, RecordFilter, find_records
+from plans.enums import HOLDING_STAGES, Stage, StepKind, StepStatus
 from plans.models import IN_ORDER, Attempt, Plan, Step
 from plans.recovery import named
 
-_LONGEST_KEY = 58  # that still has room for a word before it
+_ASKED = "plan.undo_asked"
+_UNDO = "undo-"
+_LONGEST_KEY = 58  # that still has room for this word before it
 AT_REST = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED, Stage.REJECTED)  # the last after an earlier revision ran
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What became of a step that was done: another plan has undone it since, or may have, because it began to."""
+
+    number: int  # of the other plan
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UndoPlan:
+    """A plan that was written to undo another, and how far it is."""
+
+    number: int
+    stage: Stage
+    overtaken: bool  # the other one went on after this was asked for
+    rows: list[Step]  # those of all its revisions
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it undoes something now, or as soon as there is room."""
+        return self.stage in HOLDING_STAGES
+
+    @property
+    def waits(self) -> bool:
+        """Whether it may still be approved."""
+        return self.stage in (Stage.DRAFT, Stage.PENDING_APPROVAL) and not self.overtaken
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has undone anything, or may; one that was refused before it began does not."""
+        return self.under_way or self.waits or any(row.started_at for row in self.rows)
+
+    def became_of(self, step: Step) -> TakenBack | None:
+        """What it did to this step since it was done, or is about to do."""
+        since = step.finished_at or step.started_at
+        mine = [row for row in self.rows if row.key == undo_key(step.key)]
+        if any(row.status == StepStatus.COMPLETED and _after(row.finished_at, since) for row in mine):
+            return TakenBack(self.number, done=True)
+        left = [row for row in mine if row.status not in (StepStatus.COMPLETED, StepStatus.SKIPPED)]
+        if any(self.under_way or _after(row.started_at, since) for row in left):
+            return TakenBack(self.number, done=False)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +75,8 @@ class Undoing:
     rows: list[Step] = field(default_factory=list)  # of kind rollback, or the step itself if its playbook names another
     stays: list[str] = field(default_factory=list)
     begun: list[str] = field(default_factory=list)  # not done, and what undoes them reads what they would have answered
+    taken: Mapping[str, TakenBack] = field(default_factory=dict)  # what other plans undid of it, or began to
+    why_not: str = ""  # which plan undid all of it, or is about to
 
     @property
     def keys(self) -> list[str]:
@@ -49,19 +102,33 @@ class Undoing:
             said += f" {named(self.begun)} began and {
                 'stays as it is: what undoes it needs its' if one else 'stay as they are: what undoes them needs their'
             } whole result."
-        return said
+        return f"{said} {taken_back_tale(self.taken)}".strip()
 
 
-def undoing_of(plan: Plan) -> Undoing:
-    """What would undo this plan; nothing while it can still go on by itself, or has not run.
+def undoing_of(plan: Plan, *, rows: Iterable[Step] | None = None, undos: Sequence[UndoPlan] | None = None) -> Undoing:
+    """What would undo this plan; nothing while it can still go on by itself, or has not run, or another plan is to undo it.
 
-    It is what the revision that ran last has done, also if another one was written since then.
+    It is what the revision that ran last has done, also if another one was written since then. `rows` are its steps and
+    `undos` the plans that were written to undo it, if they are known.
     """
-    ran = last_run(plan) if plan.stage in AT_REST else None
-    if ran is None:
+    if plan.stage not in AT_REST:
         return Undoing()
-    rows = Step.objects.filter(revision=ran).exclude(kind=StepKind.ITEM)
-    return what_undoes(rows.defer("output", "origins", "proof", "preview", "span").order_by(*IN_ORDER))
+    if rows is None:
+        found = Step.objects.filter(revision=last_run(plan)).exclude(kind=StepKind.ITEM)
+        rows = found.defer("output", "origins", "proof", "preview", "span").order_by(*IN_ORDER)
+    steps = list(rows)
+    whole, undos = _what_undoes(steps), undos_of(plan) if undos is None else undos
+    taken = taken_back(undos, steps)
+    if open_one := next((one for one in undos if one.waits or one.under_way), None):
+        is_to = "is undoing" if open_one.under_way else "waits for approval to undo"
+        return Undoing(taken=taken, why_not=f"Plan {open_one.number} {is_to} what plan {plan.number} did.")
+    left = [row for row in whole.rows if not _is_undone(taken, undone_by(row))]
+    why_not = f"Nothing is left to undo. {taken_back_tale(taken)}" if taken and not left else ""
+    return replace(whole, rows=left, taken=taken, why_not=why_not)
+
+
+def _is_undone(taken: Mapping[str, TakenBack], key: str) -> bool:
+    return key in taken and taken[key].done
 
 
 def last_run(plan: Plan) -> UUID | None:
@@ -70,31 +137,111 @@ def last_run(plan: Plan) -> UUID | None:
     return ran.values_list("step__revision", flat=True).first()
 
 
-def undone_since(plan: Plan, done: Iterable[Step]) -> dict[str, int]:
-    """Which of these done steps of a plan a plan of its own has undone since, by key, and the number of that plan."""
-    asked = find_records(RecordFilter(trace_id=plan.trace_id, types=("plan.undo_asked",))).records
+def undos_of(plan: Plan) -> list[UndoPlan]:
+    """The plans that were written to undo this one, the newest first."""
+    if plan.started_at is None:
+        return []
+    asked = find_records(RecordFilter(trace_id=plan.trace_id, types=(_ASKED,)), limit=MOST).records
     numbers = [int(record.metadata["number"]) for record in asked]
     if not numbers:
-        return {}
-    rows = Step.objects.filter(plan__number__in=numbers, revision__number=F("plan__revision_number"))
-    ended = rows.filter(kind=StepKind.STEP, status=StepStatus.COMPLETED).order_by("finished_at")
-    undoing = {key: (at, number) for key, at, number in ended.values_list("key", "finished_at", "plan__number")}
-    found = {}
-    for step in done:
-        at, number = undoing.get(undo_key(step.key), (None, 0))
-        if at and step.finished_at and at > step.finished_at:
-            found[step.key] = number
+        return []
+    went_on = Attempt.objects.filter(plan=plan).aggregate(at=Max("started_at"))["at"]
+    rows: dict[UUID, list[Step]] = defaultdict(list)
+    found = Step.objects.filter(plan__number__in=numbers, kind=StepKind.STEP)
+    for row in found.only("plan", "key", "status", "started_at", "finished_at"):
+        rows[row.plan_id].append(row)
+    return [
+        UndoPlan(one.number, Stage(one.stage), _after(went_on, one.created_at), rows[one.pk])
+        for one in Plan.objects.filter(number__in=numbers).order_by("-number")
+    ]
+
+
+def undone_since(plan: Plan) -> str:
+    """What other plans undid of a plan at rest, or are about to, as sentences; empty if nothing."""
+    undos = undos_of(plan)
+    undoing = undoing_of(plan, undos=undos) if undos else Undoing()
+    return undoing.why_not or taken_back_tale(undoing.taken)
+
+
+def undone_plan(plan: Plan, keys: Iterable[str]) -> Plan | None:
+    """The plan that this one was written to undo, if it was. `keys` are those of its steps."""
+    if plan.request_id is not None or not any(key.startswith(_UNDO) or len(key) > _LONGEST_KEY for key in keys):
+        return None  # so nobody searches the trail for every plan that is approved
+    before = None
+    while True:
+        page = find_records(RecordFilter(types=(_ASKED,)), before=before, limit=MOST)
+        for record in page.records:
+            if record.metadata["number"] == plan.number:
+                return Plan.objects.filter(pk=record.subject_id).first()
+        if page.older is None:
+            return None
+        before = page.older
+
+
+def taken_back(undos: Sequence[UndoPlan], steps: Iterable[Step]) -> dict[str, TakenBack]:
+    """Which of these steps of a plan were undone by plans of their own since they were done, or may have been, by key."""
+    found: dict[str, TakenBack] = {}
+    for step in steps:
+        if step.kind == StepKind.STEP and (ends := [end for undo in undos if (end := undo.became_of(step))]):
+            found[step.key] = next((end for end in ends if end.done), ends[0])
     return found
+
+
+def taken_back_tale(taken: Mapping[str, TakenBack]) -> str:
+    """What was undone by which plan, and what may have been, as sentences; empty if nothing."""
+    by: dict[TakenBack, list[str]] = defaultdict(list)
+    for key, end in sorted(taken.items()):
+        by[end].append(key)
+    said = []
+    for end, keys in sorted(by.items(), key=lambda item: (not item[0].done, item[0].number)):
+        if end.done:
+            said.append(f"{named(keys)} {'was' if len(keys) == 1 else 'were'} undone by plan {end.number}.")
+        else:
+            said.append(f"Whether plan {end.number} undid {named(keys)} is not known.")
+    return " ".join(said)
+
+
+def why_not_gone_on(plan: Plan, undone: Plan | None, undos: Sequence[UndoPlan]) -> str:
+    """Why a plan may not go on, or begin: what it builds on was undone, or what it undoes has gone on. Empty if it may.
+
+    `undos` are the plans that were written to undo it, `undone` the one that it was written to undo, as it is now.
+    """
+    return _why_not_built_on(plan, undos) or (_why_not_undone(undone, plan.number) if undone else "")
+
+
+def _why_not_built_on(plan: Plan, undos: Sequence[UndoPlan]) -> str:
+    if busy := next((one for one in undos if one.under_way), None):
+        return f"Plan {busy.number} is undoing what plan {plan.number} did, so that does not go on meanwhile."
+    rows = Step.objects.filter(plan=plan, revision__number=plan.revision_number, kind=StepKind.STEP)
+    taken = taken_back(undos, rows.only("key", "kind", "started_at", "finished_at")) if undos else {}
+    if not taken:
+        return ""
+    revise = "" if plan.rollback_reason else " Revise it: what was undone runs again then."
+    return f"{taken_back_tale(taken)} So plan {plan.number} does not go on as it is.{revise}"
+
+
+def _why_not_undone(plan: Plan, by: int) -> str:
+    undos = undos_of(plan)
+    if plan.stage in HOLDING_STAGES or any(one.overtaken for one in undos if one.number == by):
+        return (
+            f"Plan {plan.number} went on after this was written, so it would undo only a part of what that did. "
+            f"Once plan {plan.number} is at rest, undo it anew."
+        )
+    newer = next((one for one in undos if one.number > by and one.counts), None)
+    return f"Plan {newer.number} was written to undo what is left of plan {plan.number}." if newer else ""
+
+
+def _after(at: datetime | None, since: datetime | None) -> bool:
+    return at is not None and since is not None and at > since
 
 
 def undo_key(key: str) -> str:
     """The key of the step that undoes this one, in a plan of its own."""
-    return f"undo-{key}" if len(key) <= _LONGEST_KEY else key
+    return f"{_UNDO}{key}" if len(key) <= _LONGEST_KEY else key
 
 
-def what_undoes(steps: Iterable[Step]) -> Undoing:
-    """What would undo those of a revision's steps that are done, or begun. `steps` are all its rows in the order of work."""
-    rows = list(steps)
+def _what_undoes(rows: Sequence[Step]) -> Undoing:
+    """What would undo those of a revision's steps that are done, or begun. `rows` are all its rows in the order of work."""
     rollbacks = {row.parent_id: row for row in rows if row.kind == StepKind.ROLLBACK}
     found, stays, begun = [], [], []
     for row in reversed(rows):

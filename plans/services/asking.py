@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -208,27 +209,26 @@ def create_plan(
     budget: Mapping[str, Any] | None = None,
     max_parallel: int | None = None,
 ) -> Plan:
-    """A plan written by a program, digested and waiting for approval. Raises InvalidPlan and NotAllowed."""
-    draft = draft_of_program(actor, goal, steps, budget, max_parallel)
+    """A plan written by a program, digested and waiting for approval. Raises NotAllowed, and InvalidPlan, which is on record then."""
+    check(actor, Action.ASK)
+    with refusals_on_record(actor, ("person", actor.name)):
+        draft = valid_draft(goal, steps, budget, max_parallel)
     with acting(actor), transaction.atomic():
         return save_plan(draft, requester=actor.user, request=None, because="Written by a program.")
 
 
-def draft_of_program(
-    actor: Actor,
-    goal: str,
-    steps: Sequence[Any],
-    budget: Mapping[str, Any] | None = None,
-    max_parallel: int | None = None,
-) -> PlanDraft:
-    """The valid draft of a plan in a program's words. Raises NotAllowed, and InvalidPlan, which is on record then."""
-    check(actor, Action.ASK)
+@contextmanager
+def refusals_on_record(
+    actor: Actor, subject: tuple[str, object], *, trace_id: UUID | None = None, service: str = ""
+) -> Iterator[None]:
+    """Record what is refused as no valid plan. It goes around the transaction, of which nothing is saved then."""
     try:
-        return valid_draft(goal, steps, budget, max_parallel)
+        yield
     except InvalidPlan as error:
-        with acting(actor), transaction.atomic():
-            subject = ("person", actor.name)
-            trail.record("plan.refused", subject=subject, reason=error.sentence, errors=error.errors[:20])
+        with acting(actor, trace_id), transaction.atomic():
+            trail.record(
+                "plan.refused", subject=subject, service=service, reason=error.sentence, errors=error.errors[:20]
+            )
         raise
 
 

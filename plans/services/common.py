@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from audit.authority import Action, may
 from audit.context import Actor
 from audit.db import find
 from audit.errors import NotAllowed
+from audit.trail import requires_transaction
 from plans.errors import IllegalTransition, NotFound, Refused
 from plans.models import Plan
 from plans.planning.validation import text_errors
+from plans.selectors.undoing import undone_plan, undos_of, why_not_gone_on
 
 LONGEST_COMMENT = 2_000
 
@@ -55,3 +58,17 @@ def not_undone(plan: Plan) -> IllegalTransition:
     return IllegalTransition(
         f"Plan {plan.number} was rolled back: what it had done is undone, so it does not go on. Ask for it anew."
     )
+
+
+@requires_transaction
+def check_not_overtaken(plan: Plan, keys: Iterable[str]) -> None:
+    """Refuse that a plan goes on, or begins, from what another plan has undone, or undoes what has gone on meanwhile.
+
+    The caller holds the plan; the one that it undoes is held here. So of a plan that goes on and the one that undoes it, whichever is
+    let go on first does, and the other one is refused. `keys` are those of its steps. Raises IllegalTransition.
+    """
+    undone = undone_plan(plan, keys)
+    if undone is not None:
+        undone = Plan.objects.select_for_update(no_key=True).get(pk=undone.pk)
+    if reason := why_not_gone_on(plan, undone, undos_of(plan)):
+        raise IllegalTransition(reason)

@@ -17,7 +17,7 @@ from plans.errors import IllegalTransition, NotFound
 from plans.execution import engine, fan_out, stopping
 from plans.models import Attempt, Plan, Step
 from plans.planning.validation import ROW_KEY
-from plans.services.common import checked, not_undone, operable, reason_of, visible
+from plans.services.common import check_not_overtaken, checked, not_undone, operable, reason_of, visible
 
 _SKIPPABLE = (StepStatus.WAITING, StepStatus.READY, StepStatus.FAILED, StepStatus.UNKNOWN)
 
@@ -90,12 +90,17 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
         list(Attempt.objects.select_for_update(of=("self",)).filter(of_step, status__in=LIVE_ATTEMPTS).order_by("pk"))
         if plan.rollback_reason and step.kind != StepKind.ROLLBACK:
             raise not_undone(plan)
-        going_on = plan.stage in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED)
-        if step.status not in _SKIPPABLE or not going_on:
+        if plan.stage not in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED):
             raise IllegalTransition(
-                f"Step {key} is {StepStatus(step.status).label.lower()} and plan {plan.number} is "
-                f"{Stage(plan.stage).label.lower()}; only a step that waits, failed or is unknown can be skipped."
+                f"Plan {plan.number} is {Stage(plan.stage).label.lower()}; only steps of a plan that executes, is paused or "
+                "has failed can be skipped."
             )
+        if step.status not in _SKIPPABLE:
+            is_now = StepStatus(step.status).label.lower()
+            raise IllegalTransition(
+                f"Step {key} is {is_now}; only a step that waits, failed or is unknown can be skipped."
+            )
+        check_not_overtaken(plan, engine.current_steps(plan).values_list("key", flat=True))
         trail.record(
             "step.skipped",
             subject=("step", step.pk),

@@ -21,7 +21,7 @@ from plans.enums import Decision, Stage
 from plans.errors import AlreadyDecided, DigestMismatch, PlansError, Refused, SelfApproval
 from plans.execution import starting
 from plans.models import Approval, Plan
-from plans.services.common import checked, visible
+from plans.services.common import check_not_overtaken, checked, visible
 
 # Written out like the records that go with it.
 _ANSWER: Final = (
@@ -34,7 +34,8 @@ def approve_plan(*, actor: Actor, plan_id: UUID, digest: str, comment: str = "")
     """Approve the digest that was seen. The last approval that is needed starts the plan at once.
 
     The same person, digest and decision again answers the first decision. Raises NotFound, NotAllowed, SelfApproval,
-    DigestMismatch and AlreadyDecided; a refusal is recorded too.
+    DigestMismatch, AlreadyDecided, and IllegalTransition if it builds on what was undone meanwhile, or undoes what went on meanwhile;
+    a refusal is recorded too.
     """
     return _decided(actor, plan_id, lambda plan: _approve(actor, plan, digest, checked(comment, "comment")))
 
@@ -107,6 +108,7 @@ def _start(plan: Plan, standing: gate.Standing, voters: Sequence[str]) -> None:
 def _check_unchanged(plan: Plan, standing: gate.Standing) -> None:
     if difference := gate.differs(plan, standing):
         raise DigestMismatch(difference)
+    check_not_overtaken(plan, (row["key"] for row in standing.rows))
 
 
 def _reject(actor: Actor, plan: Plan, reason: str, digest: str) -> None:

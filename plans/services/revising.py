@@ -16,7 +16,7 @@ from audit.context import Actor, acting
 from plans import lifecycle
 from plans.differences import Difference, Kind, compare
 from plans.enums import LIVE_ATTEMPTS, Stage, StepKind, StepStatus
-from plans.errors import DigestMismatch, IllegalTransition, InvalidPlan, Refused
+from plans.errors import DigestMismatch, IllegalTransition, Refused
 from plans.execution import stopping
 from plans.models import IN_ORDER, Attempt, Plan, Revision, Step
 from plans.planning.drafts import PlanDraft
@@ -27,8 +27,8 @@ from plans.planning.saving import contents_of, header_of, save_revision
 from plans.planning.vocabulary import vocabulary_facts
 from plans.recovery import named
 from plans.selectors.steps import upstream_of
-from plans.selectors.undoing import last_run, undone_since
-from plans.services.asking import other_plans, record_of_playbooks, valid_draft
+from plans.selectors.undoing import TakenBack, last_run, taken_back, undos_of
+from plans.services.asking import other_plans, record_of_playbooks, refusals_on_record, valid_draft
 from plans.services.common import checked, not_undone, operable, reason_of
 
 Json = dict[str, Any]
@@ -86,30 +86,22 @@ def revise_plan(
     reason = reason_of(reason, "Say why it is changed: whoever approves it reads this.")
     digest = checked(digest, "digest")
     _check_possible(plan, _current(plan), digest)  # before any lock: what begins at this moment would wait for it
-    try:
-        with acting(actor, plan.trace_id), transaction.atomic():
-            plan = stopping.hold(plan_id)
-            before = revision_before(plan)
-            _check_possible(plan, before.revision, digest)
-            draft = valid_draft(
-                plan.goal if isinstance(goal, Unsaid) else goal,
-                steps,
-                before.revision.budget if isinstance(budget, Unsaid) else budget,
-                plan.max_parallel if isinstance(max_parallel, Unsaid) else max_parallel,
-                kept=kept_of(before.rows),
-            )
-            return _revise(actor, plan, before, draft, reason)
-    except InvalidPlan as error:
-        with acting(actor, plan.trace_id), transaction.atomic():
-            subject = ("plan", plan.pk)
-            trail.record(
-                "plan.refused",
-                subject=subject,
-                service=plan.service,
-                reason=error.sentence,
-                errors=error.errors[:20],
-            )
-        raise
+    with (
+        refusals_on_record(actor, ("plan", plan_id), trace_id=plan.trace_id, service=plan.service),
+        acting(actor, plan.trace_id),
+        transaction.atomic(),
+    ):
+        plan = stopping.hold(plan_id)
+        before = revision_before(plan)
+        _check_possible(plan, before.revision, digest)
+        draft = valid_draft(
+            plan.goal if isinstance(goal, Unsaid) else goal,
+            steps,
+            before.revision.budget if isinstance(budget, Unsaid) else budget,
+            plan.max_parallel if isinstance(max_parallel, Unsaid) else max_parallel,
+            kept=kept_of(before.rows),
+        )
+        return _revise(actor, plan, before, draft, reason)
 
 
 def revision_before(plan: Plan) -> Before:
@@ -124,7 +116,7 @@ def still_done(plan: Plan, before: Before) -> dict[str, Step]:
     """The steps of a plan that a revision does not repeat as long as they stay what they are, and the rows that did them."""
     upstream = {row.key: before.upstream.get(row.key, []) for row in before.rows if row.kind == StepKind.STEP}
     finished = _finished(_ran_last(plan))
-    undone = undone_since(plan, finished.values())
+    undone = taken_back(undos_of(plan), finished.values())
     return carried_by(upstream, before.contents, {key: row for key, row in finished.items() if key not in undone})
 
 
@@ -168,7 +160,7 @@ def _revise(actor: Actor, plan: Plan, before: Before, draft: PlanDraft, reason: 
         )
     ran = _ran_last(plan)
     finished = _finished(ran)
-    undone = undone_since(plan, finished.values())
+    undone = taken_back(undos_of(plan), finished.values())
     done = {key: row for key, row in finished.items() if key not in undone}
     carried = carried_by({step.key: step.depends_on for step in draft.steps}, contents, done)
     if len(carried) == len(draft.steps):
@@ -231,7 +223,7 @@ def _facts(
     ran: Sequence[Step],
     draft: PlanDraft,
     carried: Mapping[str, Step],
-    undone: Mapping[str, int],
+    undone: Mapping[str, TakenBack],
 ) -> list[Json]:
     """What whoever approves a revision should know first: who wrote it, what stays done, and what was done and does not."""
     facts = [_fact("warn", "diff", f"Revision {number} was written by {actor.called}", "read what changed, and why")]
@@ -239,10 +231,14 @@ def _facts(
         text = f"{len(carried)} step{' is' if len(carried) == 1 else 's are'} done and not repeated"
         facts.append(_fact("ok", "done", text, named(sorted(carried))))
     keys = {step.key for step in draft.steps}
-    taken_back = [row.key for row in ran if row.key in undone and row.key in keys]
-    if taken_back:
-        text = f"{named(taken_back)} {'was' if len(taken_back) == 1 else 'were'} undone since, and {'runs' if len(taken_back) == 1 else 'run'} again"
-        facts.append(_fact("warn", "undo", text, f"by plan {named(sorted({str(undone[key]) for key in taken_back}))}"))
+    for is_done in (True, False):
+        gone = [row.key for row in ran if row.key in keys and row.key in undone and undone[row.key].done == is_done]
+        if gone:
+            was = f"{'was' if len(gone) == 1 else 'were'} undone since" if is_done else "may be undone by now"
+            text = f"{named(gone)} {was}, and {'runs' if len(gone) == 1 else 'run'} again"
+            facts.append(
+                _fact("warn", "undo", text, f"by plan {named(sorted({str(undone[key].number) for key in gone}))}")
+            )
     again = [row for row in ran if row.key not in carried and (row.status in FINISHED or row.started_at)]
     again = [row for row in again if row.key not in undone]
     left_out = [row.key for row in again if row.key not in keys]

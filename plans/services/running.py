@@ -17,7 +17,7 @@ from plans.errors import HostsUnknown, IllegalTransition, NotFound
 from plans.execution import engine, narrowing, routing, stopping
 from plans.models import Attempt, Plan, Step
 from plans.planning.validation import ROW_KEY
-from plans.services.common import checked, not_undone, operable, reason_of
+from plans.services.common import check_not_overtaken, checked, not_undone, operable, reason_of
 
 Hosts = Literal["", "unfinished"]
 
@@ -81,6 +81,7 @@ def give_up_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
 
 def _retry(actor: Actor, plan: Plan, key: str | None, reason: str, hosts: Hosts) -> Plan:
     steps = _stuck(plan, key)
+    check_not_overtaken(plan, engine.current_steps(plan).values_list("key", flat=True))
     left = _left(steps) if hosts else {}
     for step in steps:
         only = left.get(step.pk)
@@ -157,8 +158,7 @@ def _bring_forward(attempt: Attempt, plan: Plan, reason: str, hosts: Hosts) -> P
             f"Step {step.key} waits for try {attempt.number} already; it can only be brought forward."
         )
     if plan.stage != Stage.EXECUTING or plan.cancel_reason:
-        said = "is being cancelled" if plan.cancel_reason else f"is {Stage(plan.stage).label.lower()}"
-        raise IllegalTransition(f"Plan {plan.number} {said}, so nothing of it begins now.")
+        raise IllegalTransition(f"Plan {plan.number} {_stands(plan)}, so nothing of it begins now.")
     trail.record(
         "step.brought_forward",
         subject=("step", step.pk),
@@ -198,12 +198,21 @@ def _stuck(plan: Plan, key: str | None) -> list[Step]:
     if plan.rollback_reason:
         current = _of_rollback(plan, current, key)
     stuck = [step for step in current if step.status in (StepStatus.FAILED, StepStatus.UNKNOWN)]
-    if not stuck or plan.stage not in (Stage.FAILED, Stage.EXECUTING) or plan.cancel_reason:
-        what = f"Step {key} is {StepStatus(current[0].status).label.lower()}" if key else f"Plan {plan.number} has none"
+    if plan.stage not in (Stage.FAILED, Stage.EXECUTING) or plan.cancel_reason:
         raise IllegalTransition(
-            f"{what}; only failed or unknown steps of a plan that is not cancelled are tried again."
+            f"Plan {plan.number} {_stands(plan)}; only steps of a plan that executes or has failed are tried again."
         )
+    if not stuck and key:
+        is_now = StepStatus(current[0].status).label.lower()
+        raise IllegalTransition(f"Step {key} is {is_now}; only failed or unknown steps are tried again.")
+    if not stuck:
+        raise IllegalTransition(f"No step of plan {plan.number} is failed or unknown, so none is tried again.")
     return stuck
+
+
+def _stands(plan: Plan) -> str:
+    ending = plan.cancel_reason and plan.stage != Stage.CANCELLED
+    return "is being cancelled" if ending else f"is {Stage(plan.stage).label.lower()}"
 
 
 def _of_rollback(plan: Plan, current: QuerySet[Step], key: str | None) -> QuerySet[Step]:

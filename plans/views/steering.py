@@ -168,7 +168,7 @@ def _steer(request: HttpRequest, number: int, verb: Verb, key: str = "") -> Http
             refusal = {"sentence": error.sentence, "code": error.code, "status": status}
         else:
             said = verb.done.format(what=what)
-            messages.success(request, said[0].upper() + said[1:])
+            messages.success(request, said if step else said[0].upper() + said[1:])  # a key stays as it is written
             if came_of_it.pk != plan.pk:
                 return redirect("plans:plan", came_of_it.number)
             return redirect("plans:run", number)

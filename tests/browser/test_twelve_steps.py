@@ -81,7 +81,7 @@ def test_twelve_steps_are_watched_as_a_graph_to_the_end_of_their_rollback(desk, 
     head = page.locator("#head")
     expect(head).to_contain_text("Failed")
     expect(head).to_contain_text("7 of 12 steps done")
-    expect(page.locator("#main")).to_contain_text("Config, deploy, lock were rolled back")
+    expect(page.locator("#main")).to_contain_text("config, deploy, lock were rolled back")
     expect(box("warm")).to_be_in_viewport()  # the graph is wider than the page, and went along with the work
     expect(box("find")).not_to_be_in_viewport()
     assert page.evaluate("window.sameDocument")

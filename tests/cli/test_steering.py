@@ -97,7 +97,7 @@ def test_a_failed_plan_goes_on_and_a_step_alone(asks, make, engine):
     engine.run()
     assert stage(plan) == "completed"
     late = asks("retry", str(plan.number))
-    assert late.code == 1 and "only failed or unknown steps" in late.err
+    assert late.code == 1 and "is completed; only steps of a plan that executes or has failed" in late.err
 
 
 def test_hosts_that_are_not_known_are_a_sentence(asks, make):
@@ -124,6 +124,8 @@ def test_what_was_done_is_undone_by_a_plan_that_waits_for_approval(asks, make):
     assert ran.code == 0 and f"Plan {made.number} waits for approval: " in ran.out
     assert (stage(plan), stage(made)) == ("completed", "pending_approval")
     assert list(statuses(made)) == ["undo-b", "undo-a"]
+    twice = asks("undo", str(plan.number))
+    assert twice.code == 1 and f"Plan {made.number} waits for approval to undo what plan" in twice.err
     again = asks("undo", str(make(step("c")).number), "--json")
     assert again.code == 1 and again.json["code"] == "illegal_transition" and "nothing that says" in again.err
 

@@ -173,6 +173,37 @@ def test_what_is_done_is_undone_from_the_page_by_a_new_plan(browse, requester, m
     assert refused.status_code == 409
 
 
+def test_a_plan_says_by_which_other_it_was_undone_and_does_not_offer_it_again(
+    browse, requester, approver, engine, make
+):
+    plan = make(step("a", rollback={"tool": "diagnostic.noop"}))
+    made = services.undo_plan(actor=Actor.person(requester), plan_id=plan.pk)
+    client = browse(requester)
+    for said in (f"waits for approval to undo what plan {plan.number} did", f"a was undone by plan {made.number}."):
+        for name in ("plan", "run"):
+            page = client.get(url(name, plan)).text
+            assert said in page and url("undo", plan) not in page
+        assert said in client.get(url("undo", plan)).text
+        if Plan.objects.get(pk=made.pk).stage == "pending_approval":
+            factories.approve(made, approver)
+            engine.run()
+
+
+def test_a_step_is_called_by_its_key_as_it_is_written(browse, approver, make):
+    plan = make(broken("a"))
+    page = browse(approver).post(url("skip_step", plan, "a"), {"reason": "by hand"}, follow=True).text
+    assert "a is skipped." in page and "A is skipped." not in page
+
+
+def test_a_plan_whose_work_was_undone_is_revised_and_not_tried_again(browse, requester, approver, engine, make):
+    plan = make(step("a", rollback={"tool": "diagnostic.noop"}), broken("b"), broken("c"))
+    factories.approve(services.undo_plan(actor=Actor.person(requester), plan_id=plan.pk), approver)
+    engine.run()
+    page = browse(requester).get(url("run", plan)).text
+    assert "a was undone by plan" in page and "<strong>a stays done" not in page and url("revise", plan) in page
+    assert url("retry", plan) not in page and "/b/retry/" not in page
+
+
 def test_a_cancelled_plan_says_what_was_kept_before_who_cancelled_it(browse, requester, make, approver):
     plan = make(step("a"), flaky().copy() | {"key": "b", "depends_on": ["a"]})
     services.cancel_plan(actor=Actor.person(approver), plan_id=plan.pk, reason="not today")

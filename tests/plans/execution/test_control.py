@@ -219,6 +219,28 @@ def test_skipping_needs_the_right_to_approve(approved, engine, requester):
         services.skip_step(actor=Actor.person(requester), plan_id=plan.pk, key="b", reason="no need")
 
 
+def test_a_step_is_not_skipped_or_tried_again_for_the_reason_that_is_said(requester, who, approved, engine):
+    def refused(verb, **more):
+        with pytest.raises(IllegalTransition) as error:
+            verb(actor=who, plan_id=plan.pk, **more)
+        return error.value.sentence
+
+    plan = factories.make_plan(requester, chain("a", "b"))
+    stands = f"Plan {plan.number} is awaiting approval; only steps of a plan that executes"
+    assert (
+        refused(services.skip_step, key="a", reason="no need") == f"{stands}, is paused or has failed can be skipped."
+    )
+    assert refused(services.retry_plan) == f"{stands} or has failed are tried again."
+    plan = approved(*chain("a", "b"))
+    engine.step()
+    ended = "Step a is completed; only"
+    skipped = f"{ended} a step that waits, failed or is unknown can be skipped."
+    assert refused(services.skip_step, key="a", reason="no need") == skipped
+    assert refused(services.retry_step, key="a") == f"{ended} failed or unknown steps are tried again."
+    none = f"No step of plan {plan.number} is failed or unknown, so none is tried again."
+    assert refused(services.retry_plan) == none
+
+
 @pytest.mark.parametrize("key", ["nope", "", "a b", "x" * 5000, "a\x00"])
 def test_a_step_that_is_not_there_is_not_skipped(approved, who, key):
     with pytest.raises(NotFound):

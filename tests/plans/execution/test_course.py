@@ -77,7 +77,7 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else(approved, engine):
     engine.run()
     assert statuses(plan) == {"a": "failed", "b": "waiting", "c": "completed", "d": "completed"}
     assert stage(plan) == "failed"
-    assert Plan.objects.get(pk=plan.pk).stage_reason == "A failed; b did not start; c, d stay done."
+    assert Plan.objects.get(pk=plan.pk).stage_reason == "a failed; b did not start; c, d stay done."
     assert tries(plan, "a") == [(1, "failed")]
     tried = Attempt.objects.get(step__key="a")
     assert (tried.failure_mode, tried.transient) == ("user", False)
@@ -147,7 +147,9 @@ def test_of_two_failed_steps_each_needs_its_own_try(approved, engine, requester)
 def test_only_failed_or_unknown_steps_are_tried_again(approved, engine, requester):
     plan = approved(step("a"), failing("b", 1, transient=False))
     actor = Actor.person(requester)
-    with pytest.raises(IllegalTransition, match="only failed or unknown"):
+    with pytest.raises(
+        IllegalTransition, match="is approved; only steps of a plan that executes or has failed are tried again"
+    ):
         services.retry_step(actor=actor, plan_id=plan.pk, key="b")
     engine.run()
     for key, error in (("a", IllegalTransition), ("nothing", NotFound), ("a\x00", NotFound)):

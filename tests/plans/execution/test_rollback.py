@@ -53,7 +53,7 @@ def test_what_was_done_is_undone_last_step_first_and_the_plan_says_so(approved, 
         "c.rollback": "completed", "a.rollback": "completed",
     }  # fmt: skip
     assert stage(plan) == "failed"
-    assert why(plan) == "verify failed. C, a were rolled back; b stays done and can not be undone."
+    assert why(plan) == "verify failed. c, a were rolled back; b stays done and can not be undone."
     assert output(plan, "a.rollback") == {"value": "a is undone"}
     record = DecisionRecord.objects.get(type="plan.rollback_begun")
     assert (record.reason, record.metadata["step"]) == ("verify failed.", "verify")
@@ -163,7 +163,7 @@ def test_a_rollback_that_fails_ends_it_and_a_person_may_try_it_again(approved, a
     engine.run()
     assert order(plan)[-3:] == ["c.rollback", "c.rollback", "a.rollback"]
     assert stage(plan) == "failed"
-    assert why(plan).startswith("verify failed. C, a were rolled back")
+    assert why(plan).startswith("verify failed. c, a were rolled back")
 
 
 def test_a_rollback_that_fails_may_be_skipped_and_the_others_follow(approved, approver, engine):
@@ -172,7 +172,7 @@ def test_a_rollback_that_fails_may_be_skipped_and_the_others_follow(approved, ap
     engine.run()
     services.skip_step(actor=person(approver), plan_id=plan.pk, key="c.rollback", reason="done by hand")
     engine.run()
-    assert why(plan).startswith("verify failed. A was rolled back; undoing c was skipped;")
+    assert why(plan).startswith("verify failed. a was rolled back; undoing c was skipped;")
 
 
 def test_a_rollback_is_tried_again_by_its_policy(approved, engine):
@@ -180,7 +180,7 @@ def test_a_rollback_is_tried_again_by_its_policy(approved, engine):
     plan = approved(*chain(c=shaky))
     engine.run(patiently=True)
     assert [status for _, status in tries(plan, "c.rollback")] == ["failed", "failed", "completed"]
-    assert why(plan).startswith("verify failed. C, a were rolled back")
+    assert why(plan).startswith("verify failed. c, a were rolled back")
 
 
 def test_an_agent_that_dies_in_the_middle_of_a_rollback_loses_nothing(approved, engine):
@@ -215,7 +215,7 @@ def test_cancelling_ends_the_rollback_and_says_what_was_not_undone(approved, app
     services.cancel_plan(actor=person(approver), plan_id=plan.pk, reason="stop it")
     finish(running.attempt_id, token=running.token, result=stopped(), lines=(0, ""))
     assert stage(plan) == "cancelled"
-    assert "C was rolled back; a was not undone" in why(plan)
+    assert "c was rolled back; a was not undone" in why(plan)
 
 
 def test_a_pause_holds_the_rollback_and_resuming_goes_on(approved, approver, engine):
@@ -229,7 +229,7 @@ def test_a_pause_holds_the_rollback_and_resuming_goes_on(approved, approver, eng
     assert (stage(plan), statuses(plan)["c.rollback"]) == ("paused", "waiting")
     services.resume_plan(actor=person(approver), plan_id=plan.pk)
     engine.run()
-    assert why(plan).startswith("verify failed. C, a were rolled back")
+    assert why(plan).startswith("verify failed. c, a were rolled back")
 
 
 def test_a_fan_out_is_undone_as_a_whole_and_only_if_it_was_completed(approved, engine, agent):
@@ -250,7 +250,7 @@ def test_a_fan_out_that_fails_half_way_starts_the_rollback_and_is_said_to_stay_p
         step("each", "diagnostic.fail", input=given, for_each=[0, 9], depends_on=["a"], on_failure="rollback"),
     )
     engine.run()
-    assert why(plan) == "each failed. A was rolled back; each stays partly done."
+    assert why(plan) == "each failed. a was rolled back; each stays partly done."
 
 
 def test_a_rollback_stops_a_fan_out_beside_it(approved, engine, agent):

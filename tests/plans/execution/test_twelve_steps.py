@@ -60,7 +60,7 @@ def test_it_fails_late_and_everything_that_says_how_is_undone(approved, engine):
     engine.run()
     assert stage(plan) == "failed"
     assert why(plan) == (
-        "verify failed. Config, deploy, lock were rolled back; find, backup, prepare, dns stay done and can not be undone."
+        "verify failed. config, deploy, lock were rolled back; find, backup, prepare, dns stay done and can not be undone."
     )
     assert output(plan, "deploy.rollback") == {
         "value": "remove [{'value': 'on atlas'}, {'value': 'on forge'}, {'value': 'on nas'}]"
@@ -107,7 +107,7 @@ def test_its_pages_show_the_same_with_and_without_a_run(approved, engine, client
     assert "Only if the plan is rolled back" in page
     engine.run()
     page = client.get(reverse("plans:run", args=[plan.number]), {"step": "deploy.1"}).text
-    assert "Config, deploy, lock were rolled back" in page
+    assert "config, deploy, lock were rolled back" in page
     assert "Output of deploy.1" in page
     assert "by fallback diagnostic.echo" in page
     assert "7 of 12 steps done" in page
@@ -164,7 +164,7 @@ def test_the_api_tells_items_after_their_step_and_what_undoes_it_last(approved, 
     assert (by_key["lock.rollback"]["kind"], by_key["lock.rollback"]["parent"]) == ("rollback", "lock")
     assert told["rollback_reason"] == "verify failed."
     text = describe(told)
-    assert "Rollback   verify failed. Config, deploy, lock were rolled back;" in text
+    assert "Rollback   verify failed. config, deploy, lock were rolled back;" in text
     assert 'for each of: ["atlas", "forge", "nas"]' in text
     assert 'fallback: diagnostic.echo {"value": "by hand"} (it was used)' in text
     assert "only if: steps.find.output.value.risky" in text
