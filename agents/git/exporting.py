@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -26,8 +27,9 @@ def export(
     """Write a commit's files, read-only, into a new folder, and answer the id of the tree that was written.
 
     The id is worked out from the bytes on their way to the disk, so it proves the content. Attributes and filters
-    of the repository have no say. `between` is called after each file. Raises GitError for submodules, symbolic links that leave the tree, files whose
-    content is kept elsewhere (LFS), a tree that is too large, or a destination that exists.
+    of the repository have no say. `between` is called after each file. Raises GitError for submodules, symbolic links that
+    leave the tree, also by way of other links, a path that is listed twice, files whose content is kept elsewhere (LFS), a tree
+    that is too large, or a destination that exists.
     """
     files = entries(repository, commit)
     if len(files) > EXPORT_FILES:
@@ -35,13 +37,18 @@ def export(
     for entry in files:
         if entry.mode == SUBMODULE:
             raise GitError(f"The commit holds a submodule, {entry.path!r}, and submodules are not exported.")
+    _check_paths(files)
     try:
         destination.mkdir(mode=0o700)
-        written = []
+        written, links = [], []
         for entry, data in _contents(repository, files):
-            _write(destination, entry, data)
+            if entry.mode == LINK:
+                links.append((destination / inside(entry.path), os.fsdecode(data), entry.path))
+            else:
+                _write(destination, entry, data)
             written.append(Entry(entry.path, entry.mode, _object_id("blob", data, len(entry.blob))))
             between()
+        _link(destination, links)  # last, so that nothing is written by way of one
     except OSError as error:
         raise GitError(f"The commit could not be written to disk: {error.strerror}.") from error
     tree = _tree_id(written)
@@ -77,16 +84,35 @@ def _contents(repository: Path | str, files: Sequence[Entry]) -> Iterator[tuple[
         yield entry, bytes(out[start : at - 1])
 
 
+def _check_paths(files: Sequence[Entry]) -> None:
+    """Refuse a tree in which a path is there twice: git would show one file, and the disk get another, or one inside of a link."""
+    paths = [entry.path for entry in files]
+    known = set(paths)
+    folders = {str(folder) for path in known for folder in PurePosixPath(path).parents}
+    if twice := known & folders or {path for path, times in Counter(paths).items() if times > 1}:
+        raise GitError(f"The commit lists {min(twice)!r} twice, so it is not clear what it holds.")
+
+
+def _link(root: Path, links: Sequence[tuple[Path, str, str]]) -> None:
+    """Make the symbolic links, then follow each as the system would, by way of the others too."""
+    for target, where, path in links:
+        if "\0" in where:
+            raise _leads_out(path)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target.symlink_to(where)
+    inner = os.path.realpath(root)
+    for target, where, path in links:
+        if where.startswith("/") or not Path(os.path.realpath(target)).is_relative_to(inner):
+            raise _leads_out(path)
+
+
+def _leads_out(path: str) -> GitError:
+    return GitError(f"The symbolic link {path!r} leads out of the repository, so nothing was run.")
+
+
 def _write(root: Path, entry: Entry, data: bytes) -> None:
     target = root / inside(entry.path)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if entry.mode == LINK:
-        where = os.fsdecode(data)
-        landing = os.path.normpath(str(PurePosixPath(entry.path).parent / where))
-        if "\0" in where or where.startswith("/") or landing == ".." or landing.startswith("../"):
-            raise GitError(f"The symbolic link {entry.path!r} leads out of the repository, so nothing was run.")
-        target.symlink_to(where)
-        return
     if data.startswith(LFS_HEAD):
         raise GitError(f"The content of {entry.path!r} is kept elsewhere (git LFS), so it can not be exported.")
     # Exclusive, so that two paths that fall together on this disk are noticed; never through a link.

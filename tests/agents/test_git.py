@@ -114,6 +114,30 @@ def test_a_chain_of_links_can_not_be_used_to_write_outside(repository, destinati
         export(repository, commit, destination)
 
 
+def test_a_link_by_way_of_another_link_is_followed_before_it_is_believed(repository, destination):
+    (repository / "0/e/f").mkdir(parents=True)
+    (repository / "0/e/f/l").symlink_to("../../..")  # stays inside
+    (repository / "a").symlink_to("0/e/f/l/..")  # looks as if it did
+    commit = commit_all(repository)
+    with pytest.raises(GitError, match="The symbolic link 'a' leads out of the repository"):
+        export(repository, commit, destination)
+
+
+def test_a_tree_that_lists_a_path_as_a_link_and_as_a_folder_writes_nothing(repository, destination, tmp_path):
+    def stored(kind, data):
+        words = ["git", "-C", repository, "hash-object", "-t", kind, "-w", "--stdin", "--literally"]
+        return subprocess.run(words, input=data, check=True, capture_output=True).stdout.decode().strip()
+
+    link, text = stored("blob", b"../outside"), stored("blob", b"mine")
+    inner = stored("tree", b"100644 new.pth\0" + bytes.fromhex(text))
+    tree = stored("tree", b"120000 a\0" + bytes.fromhex(link) + b"40000 a\0" + bytes.fromhex(inner))
+    commit = git(repository, "commit-tree", tree, "-m", "odd")
+    (tmp_path / "outside").mkdir()
+    with pytest.raises(GitError, match="The commit lists 'a' twice"):
+        export(repository, commit, destination)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
 def test_submodules_and_files_kept_elsewhere_are_refused(repository, destination):
     head = resolve(repository, "main")
     git(repository, "update-index", "--add", "--cacheinfo", f"160000,{head},vendor")
