@@ -8,7 +8,7 @@ BEAT_SECONDS: Final = 10
 SILENT_SECONDS: Final = 90  # after this an agent is offline
 # The processes of a step end when their owner was silent this long: before its lease can have ended, and others work on the host.
 UNOWNED_SECONDS: Final = 18
-JOB_LEASE_SECONDS: Final = 420  # longer than the longest a job does in one go, which is to fetch a repository
+JOB_LEASE_SECONDS: Final = 120
 JOB_TRIES: Final = 8
 DUE_CHANNEL: Final = "chiffon_due"  # what dispatchers listen on
 JOB_QUEUE: Final = "jobs"

@@ -12,7 +12,7 @@ import socket
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
@@ -29,14 +29,17 @@ from audit.redaction import redact
 logger = logging.getLogger(__name__)
 Handler = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
 _handlers: dict[str, Handler] = {}
-LEASE: Final = timedelta(seconds=JOB_LEASE_SECONDS)
+_leases: dict[str, timedelta] = {}
 
 
-def handler(kind: str) -> Callable[[Handler], Handler]:
-    """Register the function that does jobs of this kind. It gets the payload and must be safe to repeat."""
+def handler(kind: str, *, seconds: float = JOB_LEASE_SECONDS) -> Callable[[Handler], Handler]:
+    """Register the function that does jobs of this kind. It gets the payload and must be safe to repeat.
+
+    `seconds` is the lease of such a job: longer than it ever takes, or another worker begins it again beside it.
+    """
 
     def register(function: Handler) -> Handler:
-        _handlers[kind] = function
+        _handlers[kind], _leases[kind] = function, timedelta(seconds=seconds)
         return function
 
     return register
@@ -66,12 +69,13 @@ def ring() -> None:
 
 def run(job_id: UUID, *, token: int) -> bool:
     """Do one job if it still has the token that the message expects. False if somebody else has it."""
+    kind = Job.objects.filter(pk=job_id).values_list("kind", flat=True).first()
     claimed = Job.objects.filter(pk=job_id, token=token, status__in=[JobStatus.DUE, JobStatus.SENT])
     if not claimed.update(
         status=JobStatus.RUNNING,
         token=token + 1,
         tries=Least(F("tries") + 1, 10_000),
-        lease_until=Now() + LEASE,
+        lease_until=Now() + _leases.get(kind or "", timedelta(seconds=JOB_LEASE_SECONDS)),
         holder=f"{_host()} {os.getpid()}",
     ):
         return False

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from agents import jobs, services
 from agents.errors import RepositoryUnreadable
+from agents.git.program import FETCH_SECONDS, GIT_SECONDS
 from agents.models import Job, PlaybookRepository
 from agents.tools import reliability
 from audit import partitions
@@ -28,7 +29,7 @@ RECURRING: Mapping[str, timedelta] = {
 }
 
 
-@jobs.handler("agents.refresh_playbooks")
+@jobs.handler("agents.refresh_playbooks", seconds=FETCH_SECONDS + 2 * GIT_SECONDS)
 def refresh_playbooks(_payload: Mapping[str, Any]) -> dict[str, Any]:
     """Read the playbook repository anew; trouble with it is kept on its row and shown on the playbooks page."""
     try:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, connection, transaction
 
-from agents.protocol import FailureMode, Outcome, WorkRequest, WorkResult
+from agents.protocol import Failure, FailureMode, Outcome, WorkRequest, WorkResult
 from agents.tools.base import Tool
 from agents.tools.calling import call
 from agents.tools.registry import find_tool, input_errors
@@ -154,8 +155,9 @@ def _work(claimed: Claimed, context: StepContext, tool: Tool | None) -> WorkResu
     counted = partial(spending.reserve, claimed, tool, value) if claimed.budget else None
     # By id: a name may be given to somebody else later.
     result = call(tool, request, context, user=str(claimed.requester_id), forbidden=counted)
-    if result.outcome is Outcome.CANCELLED and context.overdue:
-        return WorkResult.failed(FailureMode.RESOURCE, f"Took longer than its {step.timeout_seconds:g} s.")
+    if result.outcome is Outcome.CANCELLED and context.overdue and not context.asked:
+        late = Failure(FailureMode.RESOURCE, f"Took longer than its {step.timeout_seconds:g} s.")
+        return replace(result, outcome=Outcome.FAILED, failure=late)
     return result
 
 

@@ -124,7 +124,7 @@ def _go_on(plan_id: UUID) -> bool:
                 targets=plan.targets,
                 seconds=round((timezone.now() - plan.waits_since).total_seconds(), 1),
             )
-            _tell_steps(plan, "Waits for an agent.")
+            tell_steps(plan, "Waits for an agent.")
     return True
 
 
@@ -133,12 +133,13 @@ def _tell(plan_id: UUID, sentence: str) -> None:
         plan = _waiting(plan_id)
         if plan is not None:
             Plan.objects.filter(pk=plan.pk).update(waiting_for=sentence)
-            _tell_steps(plan, sentence)
+            tell_steps(plan, sentence)
 
 
-def _tell_steps(plan: Plan, sentence: str) -> None:
-    """Set the sentence of all steps that are due and held back, in one statement, and tell it in one row of events."""
-    held_back = Attempt.objects.filter(plan=plan, status=AttemptStatus.DUE, agent__isnull=True).values("step")
+def tell_steps(plan: Plan, sentence: str) -> None:
+    """Set the sentence of all steps that are due now and held back, in one statement, and tell it in one row of events."""
+    due = Attempt.objects.filter(plan=plan, status=AttemptStatus.DUE, agent__isnull=True, next_at__lte=Now())
+    held_back = due.values("step")
     steps = Step.objects.filter(pk__in=held_back, status=StepStatus.WAITING).exclude(waiting_for=sentence)
     keys = list(steps.order_by("index").values_list("key", flat=True))
     steps.update(waiting_for=sentence)

@@ -111,6 +111,11 @@ class StepContext:
         return self._stop
 
     @property
+    def asked(self) -> bool:
+        """Whether a person is known to have asked for this attempt to stop."""
+        return self._stop
+
+    @property
     def overdue(self) -> bool:
         """Whether the step has taken longer than it may."""
         return time.monotonic() > self._until
@@ -258,6 +263,6 @@ def lines_sha256(attempt_id: UUID) -> str:
     """
     lines = OutputLine.objects.filter(attempt_id=attempt_id).order_by("seq").values_list("text", flat=True)
     found = hashlib.sha256()
-    for text in lines.iterator(chunk_size=LINES_PER_FLUSH):
+    for text in lines.iterator(chunk_size=1_000):
         found.update(f"{text}\n".encode())
     return found.hexdigest()

@@ -8,14 +8,13 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from audit.context import SYSTEM, acting
 from plans.conf import UNCLAIMED_SECONDS
 from plans.enums import AttemptStatus, Stage
-from plans.errors import PlansError
 from plans.execution import engine, locks, routing, spending
 from plans.execution.finish import hold_plan_of, interrupted
 from plans.models import Attempt, Plan
@@ -38,7 +37,7 @@ def by_itself(part: Callable[[], object]) -> int:
     """Do a part of a sweep: what it can not do must not keep the others from theirs. How many rows it mended."""
     try:
         done = part()
-    except (DatabaseError, PlansError):
+    except Exception:
         if not connection.is_usable():  # nor are the others then
             raise
         logger.exception("a part of a sweep failed")

@@ -9,9 +9,9 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from audit.trail import requires_transaction
-from plans import lifecycle
+from plans import lifecycle, waiting
 from plans.enums import AttemptStatus, Stage, StepStatus
-from plans.execution import engine, fan_out, rollback
+from plans.execution import engine, fan_out, locks, rollback
 from plans.models import Attempt, Plan, Step
 
 _NOT_STARTED = (StepStatus.WAITING, StepStatus.READY)
@@ -30,15 +30,16 @@ def hold(plan_id: UUID) -> Plan:
 
 
 @requires_transaction
-def call_back(plan: Plan, *, waiting_for: str) -> None:
-    """Take what has not begun from its agents, whose slots others need meanwhile; the caller holds the plan."""
-    assigned = Attempt.objects.filter(
-        plan=plan, status__in=[AttemptStatus.DUE, AttemptStatus.SENT], agent__isnull=False
-    )
-    attempts = list(assigned.select_for_update(of=("self",), no_key=True).select_related("step").order_by("pk"))
-    assigned.update(status=AttemptStatus.DUE, agent=None, sent_at=None)
+def call_back(plan: Plan) -> None:
+    """Take what has not begun of a paused plan from its agents, whose slots others need meanwhile; the caller holds the plan."""
+    unbegun = Attempt.objects.filter(plan=plan, status__in=[AttemptStatus.DUE, AttemptStatus.SENT])
+    # All of them, so that a dispatcher that is just choosing an agent for one is waited for.
+    attempts = list(unbegun.select_for_update(of=("self",), no_key=True).select_related("step").order_by("pk"))
+    unbegun.update(status=AttemptStatus.DUE, agent=None, sent_at=None)
     for attempt in attempts:
-        lifecycle.keep_waiting(attempt.step, waiting_for)
+        if attempt.step.status == StepStatus.READY:  # as many as there were slots for
+            lifecycle.keep_waiting(attempt.step, waiting.PAUSED)
+    locks.tell_steps(plan, waiting.PAUSED)
     engine.ring()
 
 

@@ -18,6 +18,7 @@ from plans import recovery
 from plans.enums import AttemptStatus, Stage, StepKind, StepStatus
 from plans.models import Attempt, Plan, Step
 from plans.recovery import HostState, Recovery, Rights, Stopped, Tried, Trouble, named
+from plans.selectors.policy import NOT_ONES_OWN, is_own
 from plans.selectors.undoing import taken_back_tale, undoing_of, undone_plan, undos_of, why_not_gone_on
 
 MOST_TOLD = 50  # steps that began and did not complete, in full
@@ -201,7 +202,10 @@ def tell_partial_result(found: PartialResult) -> dict[str, Any]:
 
 def _rights(plan: Plan, actor: Actor) -> Rights:
     answers = [may(actor, Action.OPERATE_PLAN, plan), may(actor, Action.DECIDE_PLAN, plan), may(actor, Action.ASK)]
-    return Rights(*("" if answer else answer.sentence for answer in answers))
+    operate, decide, ask = ("" if answer else answer.sentence for answer in answers)
+    if not decide and is_own(plan, actor.user):
+        decide = NOT_ONES_OWN
+    return Rights(operate, decide, ask)
 
 
 def _begun(plan: Plan, step: Step, attempts: Sequence[Attempt], rights: Rights, no_way_on: str) -> Begun:

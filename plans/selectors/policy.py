@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 
 from audit.authority import Action, Role, may
 from audit.context import Actor
-from plans.models import ApprovalPolicy
+from plans.models import ApprovalPolicy, Plan
 
 NAMED_PEOPLE = 8
+NOT_ONES_OWN: Final = (
+    "You asked for this plan, or wrote its revision, so someone else has to change what was approved (four eyes)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +55,11 @@ def policy_page(actor: Actor) -> PolicyPage:
         may_change=bool(answer),
         may_change_sentence=answer.sentence,
     )
+
+
+def is_own(plan: Plan, person: Any) -> bool:
+    """Whether the policy wants four eyes, and this person asked for the plan or wrote the revision that runs."""
+    if person is None or not ApprovalPolicy.objects.filter(active=True, four_eyes=True).exists():
+        return False
+    mine = plan.revisions.filter(number=plan.revision_number, author=person.pk)
+    return plan.requester_id == person.pk or mine.exists()

@@ -13,10 +13,11 @@ from audit.authority import Action, check
 from audit.context import Actor, acting
 from plans import lifecycle, waiting
 from plans.enums import LIVE_ATTEMPTS, AttemptStatus, Stage, StepKind, StepStatus
-from plans.errors import IllegalTransition, NotFound
-from plans.execution import engine, fan_out, stopping
+from plans.errors import IllegalTransition, NotFound, SelfApproval
+from plans.execution import engine, fan_out, locks, stopping
 from plans.models import Attempt, Plan, Step
 from plans.planning.validation import ROW_KEY
+from plans.selectors.policy import NOT_ONES_OWN, is_own
 from plans.services.common import check_not_overtaken, checked, not_undone, operable, reason_of, visible
 
 _SKIPPABLE = (StepStatus.WAITING, StepStatus.READY, StepStatus.FAILED, StepStatus.UNKNOWN)
@@ -53,7 +54,7 @@ def pause_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
     with acting(actor, plan.trace_id), transaction.atomic():
         plan = stopping.hold(plan_id)
         lifecycle.transition(plan, to=Stage.PAUSED, because=because)
-        stopping.call_back(plan, waiting_for=waiting.PAUSED)
+        stopping.call_back(plan)
     return plan
 
 
@@ -66,6 +67,7 @@ def resume_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
         if plan.stage != Stage.PAUSED:
             raise IllegalTransition(f"Plan {plan.number} is {Stage(plan.stage).label.lower()}, not paused.")
         lifecycle.transition(plan, to=Stage.EXECUTING, because=because)
+        locks.tell_steps(plan, waiting.TURN)
         engine.settle(plan)  # what ran when it was paused may have been the last
         engine.ring()
     return plan
@@ -74,11 +76,13 @@ def resume_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
 def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
     """Leave a step out, with a reason; what depends on it goes on without its result.
 
-    It changes what was approved, so it needs the right to approve. Raises NotFound, NotAllowed, Refused without a
-    reason, and IllegalTransition for a step that runs or has ended.
+    It changes what was approved, so it needs the right to approve just this plan. Raises NotFound, NotAllowed, SelfApproval,
+    Refused without a reason, and IllegalTransition for a step that runs or has ended.
     """
     plan = visible(actor, plan_id)
     check(actor, Action.DECIDE_PLAN, plan)
+    if is_own(plan, actor.user):
+        raise SelfApproval(NOT_ONES_OWN)
     reason = reason_of(reason, "Say why it is left out: it changes what was approved.")
     with acting(actor, plan.trace_id), transaction.atomic():
         plan = stopping.hold(plan_id)

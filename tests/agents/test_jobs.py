@@ -12,8 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from agents import jobs
-from agents.conf import JOB_LEASE_SECONDS, JOB_TRIES
-from agents.git.program import FETCH_SECONDS, GIT_SECONDS
+from agents.conf import JOB_TRIES
 from agents.models import Job
 from audit.models import DecisionRecord
 from tests.engine import Engine, together
@@ -55,8 +54,16 @@ def test_a_job_is_done_once_and_keeps_its_result():
     assert (now(one).status, now(one).result, now(one).tries) == ("completed", {"noted": 1}, 1)
 
 
-def test_a_job_that_fetches_for_as_long_as_it_may_is_not_begun_again_beside_itself():
-    assert JOB_LEASE_SECONDS > FETCH_SECONDS + GIT_SECONDS
+def test_a_job_has_the_lease_that_its_kind_asks_for():
+    left = []
+
+    @jobs.handler("test.long", seconds=1_000)
+    def long(_payload):
+        left.append(Job.objects.filter(kind="test.long", lease_until__gt=Now() + timedelta(seconds=990)).count())
+
+    one = job("test.long")
+    assert jobs.run(one.pk, token=0) is True
+    assert left == [1]
 
 
 @pytest.mark.django_db(transaction=True)

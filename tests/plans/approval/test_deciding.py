@@ -113,6 +113,13 @@ class TestWho:
             with pytest.raises(NotFound, match="There is no such plan, or it is not for you"):
                 services.approve_plan(actor=Actor.person(stranger), plan_id=pk, digest=digest)
 
+    def test_a_strangers_token_that_may_not_read_plans_learns_no_more(self, plan, digest):
+        stranger = Actor.person(make_user("stranger", Role.REQUESTER), frozenset({"requests:write"}))
+        for pk in (plan.pk, uuid.uuid4()):
+            with pytest.raises(NotFound, match="There is no such plan, or it is not for you"):
+                services.approve_plan(actor=stranger, plan_id=pk, digest=digest)
+        assert refusals(plan) == []
+
     def test_a_disabled_approver_decides_nothing(self, plan, digest, approver):
         approver.is_active = False
         approver.save()

@@ -13,13 +13,15 @@ from audit.context import Actor
 from audit.errors import NotAllowed
 from audit.models import DecisionRecord
 from plans import services
-from plans.errors import IllegalTransition, NotFound, Refused
+from plans.errors import IllegalTransition, NotFound, Refused, SelfApproval
 from plans.execution import attempt
 from plans.execution.finish import finish
 from plans.models import Attempt, Plan, Step
+from plans.selectors.partial_result import partial_result
 from tests import factories
 from tests.engine import stage, statuses, together, tries
 from tests.factories import step
+from tests.plans.execution.steps import failing
 
 pytestmark = [pytest.mark.django_db, pytest.mark.e2e_03]
 
@@ -154,6 +156,17 @@ def test_what_was_on_its_way_in_a_paused_plan_leaves_the_agents_to_others(approv
     goes_by(approved(step("x")), plan, engine, who)
 
 
+def test_what_is_due_in_a_paused_plan_says_so_until_it_is_resumed(approved, engine, who):
+    Agent.objects.update(slots=1)
+    plan = approved(*(step(f"s{n}") for n in range(3)), step("z", depends_on=["s0"]))
+    end(claimed(engine))
+    services.pause_plan(actor=who, plan_id=plan.pk)
+    due = Step.objects.filter(plan=plan).exclude(status="completed")
+    assert set(due.values_list("status", "waiting_for")) == {("waiting", "Waits until the plan is resumed.")}
+    services.resume_plan(actor=who, plan_id=plan.pk)  # nobody has chosen an agent for them yet
+    assert "Waits until the plan is resumed." not in due.values_list("waiting_for", flat=True)
+
+
 def goes_by(other, paused, engine, who):
     engine.run()
     assert (stage(paused), stage(other)) == ("paused", "completed")
@@ -276,3 +289,17 @@ def test_a_failed_plan_goes_on_from_where_it_stopped(approved, engine, who):
     engine.run()
     assert (stage(plan), tries(plan, "a")) == ("completed", [(1, "failed"), (2, "completed")])
     assert Step.objects.get(plan=plan, key="a").attempts_made == 2
+
+
+def test_who_asked_for_a_plan_skips_none_of_its_steps_though_they_may_approve_others(requester, approver, engine):
+    both = factories.make_user("both", Role.REQUESTER, Role.APPROVER)
+    factories.make_agent("infra-2", slots=4)
+    plan = factories.approve(factories.make_plan(both, [failing("a"), step("b", depends_on=["a"])]), approver)
+    engine.run()
+    with pytest.raises(SelfApproval, match="four eyes"):
+        services.skip_step(actor=Actor.person(both), plan_id=plan.pk, key="a", reason="by hand")
+    (begun,) = partial_result(Plan.objects.get(pk=plan.pk), Actor.person(both)).begun
+    assert {way.kind: way.allowed for way in begun.recoveries}["skip"] is False
+    services.skip_step(actor=Actor.person(approver), plan_id=plan.pk, key="a", reason="by hand")
+    engine.run()
+    assert stage(plan) == "completed"

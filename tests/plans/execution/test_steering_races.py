@@ -1,9 +1,12 @@
 """A person steers a plan at the moment at which a step of it ends: no result is lost, and nothing is left behind."""
 
 import time
+from contextlib import contextmanager
 from functools import partial
 
+import psycopg
 import pytest
+from django.db import OperationalError, connection, transaction
 
 from agents.protocol import FailureMode, Outcome, WorkResult
 from audit.authority import Role
@@ -64,6 +67,29 @@ def begun(plan):
     """The attempts of a plan's first steps, claimed, by key."""
     messages = {Attempt.objects.get(pk=pk).step.key: (pk, token) for pk, token, _ in Engine().dispatch()}
     return {key: claim(*message) for key, message in messages.items()}
+
+
+@pytest.mark.parametrize(
+    "verb", ["cancel_plan", "pause_plan", "resume_plan", "skip_step", "give_up_step", "retry_step", "retry_plan"]
+)
+def test_who_steers_waits_for_what_ends_and_locks_nothing_before(approved, who, verb):
+    plan = approved(say("a"))
+    more = {"key": "a"} if verb.endswith("_step") else {}
+    with ended_elsewhere(plan) as other, transaction.atomic():
+        connection.cursor().execute("SET LOCAL lock_timeout = '100ms'")
+        with pytest.raises(OperationalError, match="lock timeout"), transaction.atomic():
+            getattr(services, verb)(actor=who, plan_id=plan.pk, reason="x", **more)
+        other.execute("SELECT FROM plans_plan WHERE id = %s FOR UPDATE NOWAIT", [plan.pk])
+
+
+@contextmanager
+def ended_elsewhere(plan):
+    """A connection on which a step of the plan is just ending."""
+    values = connection.settings_dict
+    login = {"host": values["HOST"], "port": values["PORT"], "user": values["USER"], "password": values["PASSWORD"]}
+    with psycopg.connect(dbname=values["NAME"], **login) as other:
+        other.execute("SELECT chiffon_hold(%s)", [plan.pk])
+        yield other
 
 
 @pytest.mark.parametrize("steer", [services.pause_plan, services.resume_plan])

@@ -10,13 +10,12 @@ from django.db import connection
 from agents.conf import UNOWNED_SECONDS
 from agents.models import Job, Playbook, PlaybookRepository
 from agents.playbooks.runner import LOOK_SECONDS
-from agents.protocol import Failure, FailureMode, Outcome, WorkResult
+from agents.protocol import Failure, FailureMode, Outcome, ResourcesUsed, WorkResult
 from agents.tools.diagnostic import Noop
 from audit.context import Actor
 from audit.models import DecisionRecord
 from plans import services
 from plans.conf import BEAT_SECONDS, LEASE_SECONDS, LONGEST_OUTPUT
-from plans.errors import IllegalTransition
 from plans.execution import attempt, dispatcher, finish, leases, reaper
 from plans.execution.output import StepContext
 from plans.models import Attempt, Event, OutputLine, Plan, Step, events_of
@@ -217,54 +216,6 @@ class TestHolders:
         assert UNOWNED_SECONDS < LEASE_SECONDS - BEAT_SECONDS - LOOK_SECONDS
 
 
-class TestSweeps:
-    def test_an_attempt_that_can_not_be_reclaimed_keeps_no_other_from_it(self, approved, engine, monkeypatch):
-        plans = [approved(step("a", "diagnostic.noop", retry={"attempts": 1})) for _ in range(2)]
-        for pk, token, _ in engine.dispatch():
-            claim(pk, token)
-        broken, real = Attempt.objects.get(plan=plans[0]).pk, finish.interrupted
-
-        def interrupted(one, because):
-            if one.pk == broken:
-                raise IllegalTransition("It may not.")
-            real(one, because)
-
-        monkeypatch.setattr("plans.execution.reaper.interrupted", interrupted)
-        engine.forget_beats()
-        assert engine.sweep() > 0
-        assert [tries(plan, "a") for plan in plans] == [[(1, "running")], [(1, "interrupted")]]
-
-    def test_a_sweep_that_fails_ends_no_dispatcher(self, approved, engine, monkeypatch):
-        approved(step("a"))
-        swept = []
-
-        def sweep():
-            swept.append(True)
-            raise IllegalTransition("It may not.")
-
-        monkeypatch.setattr(reaper, "interrupt_expired", sweep)
-        monkeypatch.setattr(dispatcher, "SWEEP_SECONDS", 0.01)
-        dispatcher.run(lambda *_: None, stopping=lambda: len(swept) > 1)
-        assert len(swept) == 2
-
-    def test_there_is_a_sweep_also_while_there_is_always_something_to_send(self, approved, monkeypatch):
-        approved(step("a"))
-        swept = []
-        monkeypatch.setattr(dispatcher, "SWEEP_SECONDS", 0.01)
-        monkeypatch.setattr(dispatcher, "_sweep", lambda: swept.append(True))
-        monkeypatch.setattr(dispatcher, "_act", lambda *_: 1)
-        looks = iter(range(200))
-        dispatcher.run(lambda *_: None, stopping=lambda: bool(swept) or next(looks, None) is None)
-        assert swept
-
-    def test_what_ends_in_a_plan_that_has_ended_is_recorded(self, approved, engine):
-        plan = approved(step("a", "diagnostic.noop", retry={"attempts": 1}), step("b", depends_on=["a"]))
-        claimed = held(engine)
-        Plan.objects.filter(pk=plan.pk).update(stage="failed")  # which nothing should do while something runs
-        assert end(claimed, WorkResult.failed(FailureMode.USER, "No."))
-        assert (stage(plan), tries(plan, "a")) == ("failed", [(1, "failed")])
-
-
 @pytest.mark.parametrize("number", [1e15, 2.0**52 + 0.5, 1e-9, 0.1, -0.0])
 def test_a_number_that_was_approved_runs_however_the_database_writes_it(approved, engine, number):
     plan = approved(step("a", "diagnostic.echo", input={"value": number}))
@@ -329,6 +280,17 @@ class TestResults:
         engine.run()
         assert (stage(plan), Step.objects.get(plan=plan).error) == ("failed", "Took longer than its 1 s.")
         assert Attempt.objects.get(plan=plan).failure_mode == "resource"
+
+    def test_what_was_reported_until_its_time_was_over_is_kept(self, approved, engine, monkeypatch):
+        used = ResourcesUsed(wall_seconds=1.5)
+        told = WorkResult(Outcome.CANCELLED, output={"so": "far"}, progress={"p": 1}, resources=used)
+        monkeypatch.setattr("plans.execution.output.OVERTIME_SECONDS", -1)
+        monkeypatch.setattr(Noop, "run", lambda *_: told)
+        plan = approved(step("a", "diagnostic.noop", timeout_seconds=1))
+        engine.run()
+        kept = Attempt.objects.get(plan=plan)
+        assert (kept.error, kept.output, kept.progress) == ("Took longer than its 1 s.", {"so": "far"}, {"p": 1})
+        assert kept.resources_used["wall_seconds"] == 1.5
 
     def test_an_event_of_a_tool_holds_what_a_column_can_hold(self, approved, engine):
         plan = approved(step("a"))
