@@ -62,7 +62,12 @@ class UndoPlan:
         mine = [row for row in self.rows if row.key == undo_key(step.key)]
         if any(row.status == StepStatus.COMPLETED and _after(row.finished_at, since) for row in mine):
             return TakenBack(self.number, done=True)
-        left = [row for row in mine if row.status not in (StepStatus.COMPLETED, StepStatus.SKIPPED)]
+        # One that was skipped after it had begun may have touched what it was to undo.
+        left = [
+            row
+            for row in mine
+            if row.status != StepStatus.COMPLETED and (row.status != StepStatus.SKIPPED or row.started_at)
+        ]
         if any(self.under_way or _after(row.started_at, since) for row in left):
             return TakenBack(self.number, done=False)
         return None

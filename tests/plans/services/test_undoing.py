@@ -282,10 +282,14 @@ def test_nothing_goes_on_from_what_was_undone(half, approver, engine, who):
     assert (stage(half), statuses(half)["b"]) == ("failed", "failed")
 
 
-def test_what_may_have_been_undone_is_not_built_on(failed, approver, engine, who):
+@pytest.mark.parametrize("skipped", [False, True])
+def test_what_may_have_been_undone_is_not_built_on(failed, approver, engine, who, skipped):
     fails = {"tool": "diagnostic.fail", "input": BROKEN}
     plan = failed(step("a", rollback=fails), step("b", "diagnostic.fail", input=BROKEN, depends_on=["a"]))
     made = undone(plan, approver, engine, who)
+    if skipped:
+        services.skip_step(actor=Actor.person(approver), plan_id=made.pk, key="undo-a", reason="by hand")
+        assert (stage(made), statuses(made)) == ("completed", {"undo-a": "skipped"})
     with pytest.raises(IllegalTransition, match=f"Whether plan {made.number} undid a is not known"):
         services.retry_plan(actor=who, plan_id=plan.pk)
 
