@@ -2,7 +2,8 @@
 
 What stands between braces is an expression, which the parser of Jinja2 reads; all around it stays as it is, byte for byte.
 Of its language only paths, constants and (in conditions) comparisons and logic are let through. They are evaluated here, so
-nothing can be called and nothing can be computed that takes long. A value that is one reference keeps its type.
+nothing can be called and nothing can be computed that takes long. A value that is one reference keeps its type; a line end
+after it, as texts of several lines often have, is no part of the value.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "in": lambda one, several: one in several,
     "notin": lambda one, several: one not in several,
 }
+_ENDS: Final = ((), ("\n",), ("\r\n",))  # what may stand after one path for its value to keep its type
 _TOO_LONG: Final = LONGEST + 10  # a condition is also read with braces around it
 _INSIDE: Final = re.compile(r"""((?:'(?:\\.|[^'\\])*+'|"(?:\\.|[^"\\])*+"|[^'"])*?)\}\}""", re.DOTALL)
 _ENVIRONMENT: Final = Environment()  # noqa: S701  (it only parses: nothing is rendered)
@@ -148,8 +150,8 @@ def as_template(condition: str) -> str:
 
 
 def is_one(text: str) -> bool:
-    """Whether a text is one reference and nothing else, so that its value keeps its type."""
-    return is_template(text) and _is_path(_read(text.strip()).parts)
+    """Whether a text is one reference and nothing else but a line end, so that its value keeps its type."""
+    return is_template(text) and _is_path(_read(text).parts)
 
 
 def resolve(value: Any, scope: Mapping[str, Any]) -> Any:
@@ -204,7 +206,7 @@ def _readable(read: _Read) -> tuple[Any, ...]:
 
 
 def _is_path(parts: tuple[Any, ...]) -> bool:
-    return len(parts) == 1 and isinstance(parts[0], nodes.Getattr | nodes.Getitem | nodes.Name)
+    return bool(parts) and parts[1:] in _ENDS and isinstance(parts[0], nodes.Getattr | nodes.Getitem | nodes.Name)
 
 
 def _all_paths(value: Any) -> Iterator[Path]:

@@ -24,6 +24,11 @@ def wrong(value):
         (" {{steps.b.status}}  {{ steps['b'].output['kuma-url'] }}}}", " completed  http://here}}"),
         ("{{ steps.b.output.x['items'][1] }}", 2),
         ("{{ steps.b.output.x }}", {"items": [1, 2]}),
+        ("{{ steps.b.output.x }}\n", {"items": [1, 2]}),
+        ("{{ steps.b.output.text }}\r\n", "one\r\ntwo\n"),
+        ("{{ steps.b.output.x['items'] }}\n\n", "[1, 2]\n\n"),
+        (" {{ steps.b.output.x['items'] }}", " [1, 2]"),
+        ("{{ '{' }}\n", "{\n"),
         ("[" * 30 + "{{ steps.b.status }}", "[" * 30 + "completed"),
         ({"k": ["{{ steps.b.output.flag }}", 5]}, {"k": [True, 5]}),
     ],
@@ -31,6 +36,14 @@ def wrong(value):
 def test_all_around_a_reference_stays_byte_for_byte_and_a_lone_one_keeps_its_type(value, expected):
     assert wrong(value) == []
     assert references.resolve(value, SCOPE) == expected
+
+
+@pytest.mark.parametrize("after", ["", "\n", "\r\n", "\n\n", "\r", " ", "\t\n", "x"])
+def test_what_is_called_one_reference_is_filled_in_as_one(after):
+    value = "{{ steps.b.output.x['items'] }}" + after
+    assert references.is_one(value) is isinstance(references.resolve(value, SCOPE), list)
+    assert references.is_one(value) is (after in ("", "\n", "\r\n"))
+    assert not references.is_one("\n" + value)
 
 
 @pytest.mark.parametrize(
