@@ -45,6 +45,9 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "notin": lambda one, several: one not in several,
 }
 _ENDS: Final = ((), ("\n",), ("\r\n",))  # what may stand after one path for its value to keep its type
+_STATEMENT: Final = (
+    "holds a statement or a comment, {% or {#; only references such as {{ steps.deploy.output.url }} are filled in"
+)
 _TOO_LONG: Final = LONGEST + 10  # a condition is also read with braces around it
 _INSIDE: Final = re.compile(r"""((?:'(?:\\.|[^'\\])*+'|"(?:\\.|[^"\\])*+"|[^'"])*?)\}\}""", re.DOTALL)
 _ENVIRONMENT: Final = Environment()  # noqa: S701  (it only parses: nothing is rendered)
@@ -229,8 +232,10 @@ def _read_once(text: str, condition: bool) -> _Read:
     except (TemplateSyntaxError, RecursionError) as error:
         why = getattr(error, "message", None) or "it is nested too deeply"
         return _Read(wrong=f"can not be read: {why.removesuffix('.')}" if condition else f"is no reference: {why}")
+    if any("{%" in text or "{#" in text for text in pieces[::2]):
+        return _Read(wrong=_STATEMENT)  # to hand it on as text would not be what somebody approved
     trees = [part for part in parts if isinstance(part, nodes.Node)]
-    found = [_unfit_text(pieces[::2]), *map(_too_deep, pieces[1::2]), *(_unfit(tree, condition) for tree in trees)]
+    found = [*map(_too_deep, pieces[1::2]), *(_unfit(tree, condition) for tree in trees)]
     kept = tuple(part for part in parts if part)
     return _Read(kept, tuple(path for tree in trees for path in _paths(tree)), next(filter(None, found), ""))
 
@@ -254,12 +259,6 @@ def _parsed(source: str) -> nodes.Node:
     if not parser.stream.eos:
         raise TemplateSyntaxError(f"it goes on after its end, with {brief(parser.stream.current.value)!r}", 1)
     return tree
-
-
-def _unfit_text(texts: list[str]) -> str:
-    if any("{%" in text or "{#" in text for text in texts):
-        return "holds a statement or a comment, {% or {#; only references such as {{ steps.deploy.output.url }} are filled in"
-    return ""
 
 
 def _unfit(tree: nodes.Node, condition: bool) -> str:

@@ -80,10 +80,26 @@ def test_what_is_no_plain_reference_is_refused_with_what_to_write_instead(value,
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("{{ 5 }}", "5"), ("{{ none }}", "None"), ("{{ 'text' }}", "text"), ("a{# c #}b", "a{# c #}b")],
+    [("{{ 5 }}", "5"), ("{{ none }}", "None"), ("{{ 'text' }}", "text"), ("a {{ '{# c #}' }}", "a {# c #}")],
 )
 def test_what_was_approved_before_it_was_refused_is_still_filled_in(value, expected):
     assert references.resolve(value, SCOPE) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a{# c #}b",
+        "echo {{ steps.b.status }} {# note #}",
+        "{{ steps.b.output.x }}{#",
+        "{% if steps.b.status %}x{% endif %}",
+        "{% raw %}{{ x }}{% endraw %}",
+        "100 {% off",
+    ],
+)
+def test_a_comment_or_statement_that_was_approved_before_is_not_handed_on_as_text(value):
+    with pytest.raises(Unresolvable, match="leads nowhere: it holds a statement or a comment"):
+        references.resolve(value, SCOPE)
 
 
 @pytest.mark.parametrize(
