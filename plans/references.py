@@ -246,7 +246,7 @@ def _pieces(text: str) -> list[str]:
     while (begin := text.find("{{", place)) >= 0:
         inside = _INSIDE.match(text, begin + 2)
         if inside is None:
-            raise TemplateSyntaxError("its {{ is not closed", 1)
+            raise TemplateSyntaxError("its {{ or a quote in it is not closed", 1)
         pieces += [text[place:begin], inside[1]]
         place = inside.end()
     return [*pieces, text[place:]]
