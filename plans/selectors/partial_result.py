@@ -18,7 +18,15 @@ from plans import recovery
 from plans.enums import AttemptStatus, Stage, StepKind, StepStatus
 from plans.models import Attempt, Plan, Step
 from plans.recovery import HostState, Recovery, Rights, Stopped, Tried, Trouble, named
-from plans.selectors.undoing import taken_back_tale, undoing_of, undone_plan, undos_of, why_not_gone_on
+from plans.selectors.undoing import (
+    AT_REST,
+    Undoing,
+    taken_back_tale,
+    undoing_of,
+    undone_plan,
+    undos_of,
+    why_not_gone_on,
+)
 
 MOST_TOLD = 50  # steps that began and did not complete, in full
 _STUCK = (StepStatus.FAILED, StepStatus.UNKNOWN)
@@ -91,12 +99,12 @@ class PartialResult:
     recoverable: bool
     because: str
     completed: tuple[str, ...]
-    undone: tuple[str, ...]  # those of them that another plan has undone since
     skipped: tuple[str, ...]
     not_started: tuple[str, ...]
     begun: tuple[Begun, ...]
     begun_left_out: int
     recoveries: tuple[Recovery, ...]
+    undoing: Undoing
 
     def of(self, key: str) -> Begun | None:
         """The step of that key, if it began and did not complete."""
@@ -128,8 +136,9 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
     began.sort(key=lambda step: _ATTENTION.index(step.status) if step.status in _ATTENTION else len(_ATTENTION))
     told = began[:MOST_TOLD]
     rights = _rights(plan, actor)
-    undos = undos_of(plan)
-    no_way_on = why_not_gone_on(plan, undone_plan(plan, by_id.values()), undos)
+    undos = undos_of(plan) if plan.stage in AT_REST else []
+    failed = plan.stage == Stage.FAILED  # any other plan goes on by itself, or not at all, whatever another one undid
+    no_way_on = why_not_gone_on(plan, undone_plan(plan, by_id.values()), undos) if failed else ""
     attempts: dict[UUID, list[Attempt]] = defaultdict(list)
     rows = Attempt.objects.filter(step__in=[step.pk for step in told]).select_related("agent")
     for attempt in rows.defer("input", "output").order_by("number"):
@@ -152,7 +161,6 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
         recoverable=recoverable,
         because=_because(plan, stuck, no_way_on, recoverable=recoverable),
         completed=tuple(kinds[StepStatus.COMPLETED]),
-        undone=tuple(kinds["taken"]),
         skipped=tuple(kinds[StepStatus.SKIPPED]),
         not_started=tuple(kinds["not_started"]),
         begun=begun,
@@ -163,8 +171,9 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
             paths=undoing.paths,
             in_words=ended and plan.request_id is not None,
             rights=rights,
-            revisable=plan.stage == Stage.FAILED and not plan.rollback_reason and not plan.cancel_reason,
+            revisable=failed and not plan.rollback_reason and not plan.cancel_reason,
         ),
+        undoing=undoing,
     )
 
 

@@ -89,6 +89,11 @@ class Undoing:
         return [undone_by(row) for row in self.rows]
 
     @property
+    def since(self) -> str:
+        """What other plans undid of it, or are about to, as sentences; empty if nothing."""
+        return self.why_not or taken_back_tale(self.taken)
+
+    @property
     def paths(self) -> list[str]:
         """The playbooks that would run."""
         named = (row.playbook if row.kind == StepKind.ROLLBACK else {"path": row.reversible_by} for row in self.rows)
@@ -163,9 +168,8 @@ def undos_of(plan: Plan) -> list[UndoPlan]:
 
 def undone_since(plan: Plan) -> str:
     """What other plans undid of a plan at rest, or are about to, as sentences; empty if nothing."""
-    undos = undos_of(plan)
-    undoing = undoing_of(plan, undos=undos) if undos else Undoing()
-    return undoing.why_not or taken_back_tale(undoing.taken)
+    undos = undos_of(plan) if plan.stage in AT_REST else []
+    return undoing_of(plan, undos=undos).since if undos else ""
 
 
 def undone_plan(plan: Plan, keys: Iterable[str]) -> Plan | None:

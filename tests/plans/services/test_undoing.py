@@ -4,6 +4,8 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from agents.models import Playbook, PlaybookRepository
 from audit.authority import Role
@@ -13,6 +15,7 @@ from audit.models import DecisionRecord
 from plans import services
 from plans.errors import IllegalTransition, InvalidPlan, NotFound
 from plans.models import Plan, Step
+from plans.selectors import plan_page, run_page
 from plans.selectors.partial_result import partial_result
 from tests import factories
 from tests.engine import Engine, names, stage, statuses, together
@@ -322,3 +325,21 @@ def test_of_a_retry_and_an_undo_at_once_one_is_refused():
         )
         assert names(answers) == ["IllegalTransition", "Plan"]
         engine.run()
+
+
+def searches(plan, actor):
+    """How often the trail is searched for plans that undo others, by the page of a run, that of a plan, and its partial result."""
+    found = []
+    for read in (run_page, plan_page, partial_result):
+        with CaptureQueriesContext(connection) as statements:
+            read(Plan.objects.get(pk=plan.pk), actor)
+        found.append(sum("plan.undo_asked" in one["sql"] for one in statements))
+    return found
+
+
+def test_the_trail_is_searched_for_undos_once_and_only_where_that_matters(done, who):
+    assert searches(done(*three()), who) == [1, 1, 1]
+    stuck = done(step("undo-a"), step("b", "diagnostic.fail", input=BROKEN))  # named like one that undoes another
+    assert (stage(stuck), searches(stuck, who)) == ("failed", [2, 2, 2])
+    Plan.objects.filter(pk=stuck.pk).update(stage="executing")
+    assert searches(stuck, who) == [0, 0, 0]
