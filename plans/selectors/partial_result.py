@@ -20,6 +20,7 @@ from plans.models import Attempt, Plan, Step
 from plans.recovery import HostState, Recovery, Rights, Stopped, Tried, Trouble, named
 from plans.selectors.undoing import (
     AT_REST,
+    TakenBack,
     Undoing,
     taken_back_tale,
     undoing_of,
@@ -149,14 +150,12 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
     items = {step.key for step in began if step.kind == StepKind.ITEM}
     ended = plan.stage in (Stage.FAILED, Stage.CANCELLED)
     undoing = undoing_of(plan, rows=facts if plan.revision_number == 1 else None, undos=undos)
-    kinds["taken"] = [key for key, end in undoing.taken.items() if end.done]
-    told_of_undoing = taken_back_tale(undoing.taken)
     return PartialResult(
         plan_id=plan.pk,
         number=plan.number,
         stage=Stage(plan.stage),
         sentence=_sentence(
-            plan, kinds, [step for step in begun if step.key not in items], len(began) - len(items), told_of_undoing
+            plan, kinds, [step for step in begun if step.key not in items], len(began) - len(items), undoing.taken
         ),
         recoverable=recoverable,
         because=_because(plan, stuck, no_way_on, recoverable=recoverable),
@@ -300,19 +299,24 @@ def _because(plan: Plan, stuck: Sequence[str], no_way_on: str, *, recoverable: b
     return "It is being cancelled." if plan.cancel_reason else "It goes on by itself."
 
 
-def _sentence(plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun], began: int, taken_back: str) -> str:
+def _sentence(
+    plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun], began: int, taken: Mapping[str, TakenBack]
+) -> str:
     """What stays, what was undone by another plan, what was under way and what did not start, in this order."""
     if plan.stage in _BEFORE:
         return "Nothing of it has run."
     done, waiting = kinds[StepStatus.COMPLETED], kinds["not_started"]
     undone = kinds["undone"]
-    done = [key for key in done if key not in undone and key not in kinds["taken"]]
-    nothing = "Nothing stays done." if undone or kinds["taken"] else "No step was completed."
-    parts = [f"{named(done)} {'stays' if len(done) == 1 else 'stay'} done." if done else nothing]
+    done = [key for key in done if key not in undone and key not in taken]
+    parts = []
+    if done:
+        parts.append(f"{named(done)} {'stays' if len(done) == 1 else 'stay'} done.")
+    elif all(end.done for end in taken.values()):
+        parts.append("Nothing stays done." if undone or taken else "No step was completed.")
     if undone:
         parts.append(f"{named(undone)} {'was' if len(undone) == 1 else 'were'} rolled back.")
-    if taken_back:
-        parts.append(taken_back)
+    if taken:
+        parts.append(taken_back_tale(taken))
     for step in begun[:3]:
         parts.append(_where(step))
     if began > 3:
@@ -324,7 +328,7 @@ def _sentence(plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun]
         parts.append(
             f"{named(waiting)} did not start." if plan.stage != Stage.EXECUTING else f"{named(waiting)} to come."
         )
-    if plan.stage == Stage.CANCELLED and (done or began) and not (undone or taken_back):
+    if plan.stage == Stage.CANCELLED and (done or began) and not (undone or taken):
         parts.append("Nothing was undone.")
     return " ".join(parts)
 

@@ -188,7 +188,6 @@ def run_page(
     asks = StepKind.ROLLBACK if plan.rollback_reason else StepKind.STEP
     stuck_keys = {row["key"] for row in facts if row["status"] in _STUCK and row["kind"] == asks}
     undoing = partial.undoing if partial else undoing_of(plan)
-    undone = {key for key, end in undoing.taken.items() if end.done}
     bars, now_x, ends = _time(revision)
     return RunPage(
         plan=plan,
@@ -198,7 +197,7 @@ def run_page(
         total=len(steps),
         left_out=len(facts) - len(rows),
         stuck=[row for row in rows if row.step.key in stuck_keys],
-        kept=[row["key"] for row in steps if row["status"] == StepStatus.COMPLETED and row["key"] not in undone],
+        kept=[row["key"] for row in steps if row["status"] == StepStatus.COMPLETED and row["key"] not in undoing.taken],
         held=_held(steps, upstream, stuck_keys),
         may_retry=bool(may(actor, Action.OPERATE_PLAN, plan)),
         may_decide=bool(may(actor, Action.DECIDE_PLAN, plan)),

@@ -30,6 +30,7 @@ class TakenBack:
 
     number: int  # of the other plan
     done: bool
+    going: bool = False  # the other plan is under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class UndoPlan:
             if row.status != StepStatus.COMPLETED and (row.status != StepStatus.SKIPPED or row.started_at)
         ]
         if any(self.under_way or _after(row.started_at, since) for row in left):
-            return TakenBack(self.number, done=False)
+            return TakenBack(self.number, done=False, going=self.under_way)
         return None
 
 
@@ -205,6 +206,8 @@ def taken_back_tale(taken: Mapping[str, TakenBack]) -> str:
     for end, keys in sorted(by.items(), key=lambda item: (not item[0].done, item[0].number)):
         if end.done:
             said.append(f"{named(keys)} {'was' if len(keys) == 1 else 'were'} undone by plan {end.number}.")
+        elif end.going:
+            said.append(f"Plan {end.number} is undoing {named(keys)}.")
         else:
             said.append(f"Whether plan {end.number} undid {named(keys)} is not known.")
     return " ".join(said)

@@ -177,6 +177,7 @@ def test_a_plan_is_undone_once(done, who, approver, engine):
     factories.approve(made, approver)
     doing = f"Plan {made.number} is undoing what plan {plan.number} did."
     assert (refused(who, plan), ways(plan, who)["undo"]) == (doing, doing)
+    assert told(plan, who) == f"find stays done. Plan {made.number} is undoing deploy and lock."
     engine.run()
     gone = f"Nothing is left to undo. deploy and lock were undone by plan {made.number}."
     assert (refused(who, plan), ways(plan, who)["undo"]) == (gone, gone)
@@ -207,7 +208,8 @@ def test_what_a_failed_undo_did_not_reach_is_undone_by_another(done, who, approv
     first = undone(plan, approver, engine, who)
     assert statuses(first) == {"undo-c": "completed", "undo-b": "failed", "undo-a": "waiting"}
     tale = f"c was undone by plan {first.number}. Whether plan {first.number} undid b is not known."
-    assert told(plan, who) == f"a and b stay done. {tale}"
+    assert told(plan, who) == f"a stays done. {tale}"
+    assert run_page(plan, who).kept == ["a"]
     made = services.undo_plan(actor=who, plan_id=plan.pk)
     assert (list(statuses(made)), made.summary) == (
         ["undo-b", "undo-a"], f"It undoes b and a, the last step first. {tale}",
@@ -293,7 +295,9 @@ def test_what_may_have_been_undone_is_not_built_on(failed, approver, engine, who
     if skipped:
         services.skip_step(actor=Actor.person(approver), plan_id=made.pk, key="undo-a", reason="by hand")
         assert (stage(made), statuses(made)) == ("completed", {"undo-a": "skipped"})
-    with pytest.raises(IllegalTransition, match=f"Whether plan {made.number} undid a is not known"):
+    unclear = f"Whether plan {made.number} undid a is not known."
+    assert told(plan, who) == f"{unclear} b failed."
+    with pytest.raises(IllegalTransition, match=unclear):
         services.retry_plan(actor=who, plan_id=plan.pk)
 
 
