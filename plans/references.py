@@ -2,7 +2,8 @@
 
 What stands between braces is an expression, which the parser of Jinja2 reads; all around it stays as it is, byte for byte.
 Of its language only paths, constants and (in conditions) comparisons and logic are let through. They are evaluated here, so
-nothing can be called and nothing can be computed that takes long. A value that is one reference keeps its type.
+nothing can be called and nothing can be computed that takes long. A value that is one reference keeps its type; a line end
+after it, as texts of several lines often have, is no part of the value.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "in": lambda one, several: one in several,
     "notin": lambda one, several: one not in several,
 }
+_ENDS: Final = ((), ("\n",), ("\r\n",))  # what may stand after one path for its value to keep its type
+_STATEMENT: Final = (
+    "holds a statement or a comment, {% or {#; only references such as {{ steps.deploy.output.url }} are filled in"
+)
 _TOO_LONG: Final = LONGEST + 10  # a condition is also read with braces around it
 _INSIDE: Final = re.compile(r"""((?:'(?:\\.|[^'\\])*+'|"(?:\\.|[^"\\])*+"|[^'"])*?)\}\}""", re.DOTALL)
 _ENVIRONMENT: Final = Environment()  # noqa: S701  (it only parses: nothing is rendered)
@@ -148,8 +153,8 @@ def as_template(condition: str) -> str:
 
 
 def is_one(text: str) -> bool:
-    """Whether a text is one reference and nothing else, so that its value keeps its type."""
-    return is_template(text) and _is_path(_read(text.strip()).parts)
+    """Whether a text is one reference and nothing else but a line end, so that its value keeps its type."""
+    return is_template(text) and _is_path(_read(text).parts)
 
 
 def resolve(value: Any, scope: Mapping[str, Any]) -> Any:
@@ -204,7 +209,7 @@ def _readable(read: _Read) -> tuple[Any, ...]:
 
 
 def _is_path(parts: tuple[Any, ...]) -> bool:
-    return len(parts) == 1 and isinstance(parts[0], nodes.Getattr | nodes.Getitem | nodes.Name)
+    return bool(parts) and parts[1:] in _ENDS and isinstance(parts[0], nodes.Getattr | nodes.Getitem | nodes.Name)
 
 
 def _all_paths(value: Any) -> Iterator[Path]:
@@ -227,8 +232,10 @@ def _read_once(text: str, condition: bool) -> _Read:
     except (TemplateSyntaxError, RecursionError) as error:
         why = getattr(error, "message", None) or "it is nested too deeply"
         return _Read(wrong=f"can not be read: {why.removesuffix('.')}" if condition else f"is no reference: {why}")
+    if any("{%" in text or "{#" in text for text in pieces[::2]):
+        return _Read(wrong=_STATEMENT)  # to hand it on as text would not be what somebody approved
     trees = [part for part in parts if isinstance(part, nodes.Node)]
-    found = [_unfit_text(pieces[::2]), *map(_too_deep, pieces[1::2]), *(_unfit(tree, condition) for tree in trees)]
+    found = [*map(_too_deep, pieces[1::2]), *(_unfit(tree, condition) for tree in trees)]
     kept = tuple(part for part in parts if part)
     return _Read(kept, tuple(path for tree in trees for path in _paths(tree)), next(filter(None, found), ""))
 
@@ -239,7 +246,7 @@ def _pieces(text: str) -> list[str]:
     while (begin := text.find("{{", place)) >= 0:
         inside = _INSIDE.match(text, begin + 2)
         if inside is None:
-            raise TemplateSyntaxError("its {{ is not closed", 1)
+            raise TemplateSyntaxError("its {{ or a quote in it is not closed", 1)
         pieces += [text[place:begin], inside[1]]
         place = inside.end()
     return [*pieces, text[place:]]
@@ -252,12 +259,6 @@ def _parsed(source: str) -> nodes.Node:
     if not parser.stream.eos:
         raise TemplateSyntaxError(f"it goes on after its end, with {brief(parser.stream.current.value)!r}", 1)
     return tree
-
-
-def _unfit_text(texts: list[str]) -> str:
-    if any("{%" in text or "{#" in text for text in texts):
-        return "holds a statement or a comment, {% or {#; only references such as {{ steps.deploy.output.url }} are filled in"
-    return ""
 
 
 def _unfit(tree: nodes.Node, condition: bool) -> str:

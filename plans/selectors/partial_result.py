@@ -19,7 +19,16 @@ from plans.enums import AttemptStatus, Stage, StepKind, StepStatus
 from plans.models import Attempt, Plan, Step
 from plans.recovery import HostState, Recovery, Rights, Stopped, Tried, Trouble, named
 from plans.selectors.policy import NOT_ONES_OWN, is_own
-from plans.selectors.undoing import taken_back_tale, undoing_of, undone_plan, undos_of, why_not_gone_on
+from plans.selectors.undoing import (
+    AT_REST,
+    TakenBack,
+    Undoing,
+    taken_back_tale,
+    undoing_of,
+    undone_plan,
+    undos_of,
+    why_not_gone_on,
+)
 
 MOST_TOLD = 50  # steps that began and did not complete, in full
 _STUCK = (StepStatus.FAILED, StepStatus.UNKNOWN)
@@ -92,12 +101,12 @@ class PartialResult:
     recoverable: bool
     because: str
     completed: tuple[str, ...]
-    undone: tuple[str, ...]  # those of them that another plan has undone since
     skipped: tuple[str, ...]
     not_started: tuple[str, ...]
     begun: tuple[Begun, ...]
     begun_left_out: int
     recoveries: tuple[Recovery, ...]
+    undoing: Undoing
 
     def of(self, key: str) -> Begun | None:
         """The step of that key, if it began and did not complete."""
@@ -129,8 +138,9 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
     began.sort(key=lambda step: _ATTENTION.index(step.status) if step.status in _ATTENTION else len(_ATTENTION))
     told = began[:MOST_TOLD]
     rights = _rights(plan, actor)
-    undos = undos_of(plan)
-    no_way_on = why_not_gone_on(plan, undone_plan(plan, by_id.values()), undos)
+    undos = undos_of(plan) if plan.stage in AT_REST else []
+    failed = plan.stage == Stage.FAILED  # any other plan goes on by itself, or not at all, whatever another one undid
+    no_way_on = why_not_gone_on(plan, undone_plan(plan, by_id.values()), undos) if failed else ""
     attempts: dict[UUID, list[Attempt]] = defaultdict(list)
     rows = Attempt.objects.filter(step__in=[step.pk for step in told]).select_related("agent")
     for attempt in rows.defer("input", "output").order_by("number"):
@@ -141,19 +151,16 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
     items = {step.key for step in began if step.kind == StepKind.ITEM}
     ended = plan.stage in (Stage.FAILED, Stage.CANCELLED)
     undoing = undoing_of(plan, rows=facts if plan.revision_number == 1 else None, undos=undos)
-    kinds["taken"] = [key for key, end in undoing.taken.items() if end.done]
-    told_of_undoing = taken_back_tale(undoing.taken)
     return PartialResult(
         plan_id=plan.pk,
         number=plan.number,
         stage=Stage(plan.stage),
         sentence=_sentence(
-            plan, kinds, [step for step in begun if step.key not in items], len(began) - len(items), told_of_undoing
+            plan, kinds, [step for step in begun if step.key not in items], len(began) - len(items), undoing.taken
         ),
         recoverable=recoverable,
         because=_because(plan, stuck, no_way_on, recoverable=recoverable),
         completed=tuple(kinds[StepStatus.COMPLETED]),
-        undone=tuple(kinds["taken"]),
         skipped=tuple(kinds[StepStatus.SKIPPED]),
         not_started=tuple(kinds["not_started"]),
         begun=begun,
@@ -164,8 +171,9 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
             paths=undoing.paths,
             in_words=ended and plan.request_id is not None,
             rights=rights,
-            revisable=plan.stage == Stage.FAILED and not plan.rollback_reason and not plan.cancel_reason,
+            revisable=failed and not plan.rollback_reason and not plan.cancel_reason,
         ),
+        undoing=undoing,
     )
 
 
@@ -295,19 +303,24 @@ def _because(plan: Plan, stuck: Sequence[str], no_way_on: str, *, recoverable: b
     return "It is being cancelled." if plan.cancel_reason else "It goes on by itself."
 
 
-def _sentence(plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun], began: int, taken_back: str) -> str:
+def _sentence(
+    plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun], began: int, taken: Mapping[str, TakenBack]
+) -> str:
     """What stays, what was undone by another plan, what was under way and what did not start, in this order."""
     if plan.stage in _BEFORE:
         return "Nothing of it has run."
     done, waiting = kinds[StepStatus.COMPLETED], kinds["not_started"]
     undone = kinds["undone"]
-    done = [key for key in done if key not in undone and key not in kinds["taken"]]
-    nothing = "Nothing stays done." if undone or kinds["taken"] else "No step was completed."
-    parts = [f"{named(done)} {'stays' if len(done) == 1 else 'stay'} done." if done else nothing]
+    done = [key for key in done if key not in undone and key not in taken]
+    parts = []
+    if done:
+        parts.append(f"{named(done)} {'stays' if len(done) == 1 else 'stay'} done.")
+    elif all(end.done for end in taken.values()):
+        parts.append("Nothing stays done." if undone or taken else "No step was completed.")
     if undone:
         parts.append(f"{named(undone)} {'was' if len(undone) == 1 else 'were'} rolled back.")
-    if taken_back:
-        parts.append(taken_back)
+    if taken:
+        parts.append(taken_back_tale(taken))
     for step in begun[:3]:
         parts.append(_where(step))
     if began > 3:
@@ -319,7 +332,7 @@ def _sentence(plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun]
         parts.append(
             f"{named(waiting)} did not start." if plan.stage != Stage.EXECUTING else f"{named(waiting)} to come."
         )
-    if plan.stage == Stage.CANCELLED and (done or began) and not (undone or taken_back):
+    if plan.stage == Stage.CANCELLED and (done or began) and not (undone or taken):
         parts.append("Nothing was undone.")
     return " ".join(parts)
 

@@ -22,7 +22,7 @@ from plans.selectors.partial_result import Begun, PartialResult, has_partial_res
 from plans.selectors.plan_page import current_revision, seen_behind
 from plans.selectors.state import state_shown
 from plans.selectors.steps import done_before, graph_of, what_runs
-from plans.selectors.undoing import undoing_of, undone_since
+from plans.selectors.undoing import Undoing, undoing_of
 
 STEPS_SHOWN = 40
 BARS_SHOWN = 24
@@ -187,7 +187,7 @@ def run_page(
     # Once a plan is rolled back, only what undoes its steps can go on; an item goes on with its step.
     asks = StepKind.ROLLBACK if plan.rollback_reason else StepKind.STEP
     stuck_keys = {row["key"] for row in facts if row["status"] in _STUCK and row["kind"] == asks}
-    undone = partial.undone if partial else ()
+    undoing = partial.undoing if partial else undoing_of(plan)
     bars, now_x, ends = _time(revision)
     return RunPage(
         plan=plan,
@@ -197,7 +197,7 @@ def run_page(
         total=len(steps),
         left_out=len(facts) - len(rows),
         stuck=[row for row in rows if row.step.key in stuck_keys],
-        kept=[row["key"] for row in steps if row["status"] == StepStatus.COMPLETED and row["key"] not in undone],
+        kept=[row["key"] for row in steps if row["status"] == StepStatus.COMPLETED and row["key"] not in undoing.taken],
         held=_held(steps, upstream, stuck_keys),
         may_retry=bool(may(actor, Action.OPERATE_PLAN, plan)),
         may_decide=bool(may(actor, Action.DECIDE_PLAN, plan)),
@@ -214,15 +214,14 @@ def run_page(
         attempts=attempts,
         window=window,
         partial=partial,
-        undone_since="" if partial else undone_since(plan),
-        may_undo=plan.stage in (Stage.COMPLETED, Stage.REJECTED) and _may_undo(plan, actor),
+        undone_since="" if partial else undoing.since,
+        may_undo=plan.stage in (Stage.COMPLETED, Stage.REJECTED) and _may_undo(plan, undoing, actor),
     )
 
 
-def _may_undo(plan: Plan, actor: Actor) -> bool:
+def _may_undo(plan: Plan, undoing: Undoing, actor: Actor) -> bool:
     """Whether this reader may have a completed plan undone; one that stopped offers it among the other ways to go on."""
-    allowed = may(actor, Action.OPERATE_PLAN, plan) and may(actor, Action.ASK)
-    return bool(allowed) and bool(undoing_of(plan).rows)
+    return bool(undoing.rows) and bool(may(actor, Action.OPERATE_PLAN, plan)) and bool(may(actor, Action.ASK))
 
 
 def _most_telling(facts: list[dict[str, Any]], partial: PartialResult | None) -> str:

@@ -30,6 +30,7 @@ class TakenBack:
 
     number: int  # of the other plan
     done: bool
+    going: bool = False  # the other plan is under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,14 @@ class UndoPlan:
         mine = [row for row in self.rows if row.key == undo_key(step.key)]
         if any(row.status == StepStatus.COMPLETED and _after(row.finished_at, since) for row in mine):
             return TakenBack(self.number, done=True)
-        left = [row for row in mine if row.status not in (StepStatus.COMPLETED, StepStatus.SKIPPED)]
+        # One that was skipped after it had begun may have touched what it was to undo.
+        left = [
+            row
+            for row in mine
+            if row.status != StepStatus.COMPLETED and (row.status != StepStatus.SKIPPED or row.started_at)
+        ]
         if any(self.under_way or _after(row.started_at, since) for row in left):
-            return TakenBack(self.number, done=False)
+            return TakenBack(self.number, done=False, going=self.under_way)
         return None
 
 
@@ -82,6 +88,11 @@ class Undoing:
     def keys(self) -> list[str]:
         """The keys of the steps that would be undone, in this order."""
         return [undone_by(row) for row in self.rows]
+
+    @property
+    def since(self) -> str:
+        """What other plans undid of it, or are about to, as sentences; empty if nothing."""
+        return self.why_not or taken_back_tale(self.taken)
 
     @property
     def paths(self) -> list[str]:
@@ -158,9 +169,8 @@ def undos_of(plan: Plan) -> list[UndoPlan]:
 
 def undone_since(plan: Plan) -> str:
     """What other plans undid of a plan at rest, or are about to, as sentences; empty if nothing."""
-    undos = undos_of(plan)
-    undoing = undoing_of(plan, undos=undos) if undos else Undoing()
-    return undoing.why_not or taken_back_tale(undoing.taken)
+    undos = undos_of(plan) if plan.stage in AT_REST else []
+    return undoing_of(plan, undos=undos).since if undos else ""
 
 
 def undone_plan(plan: Plan, keys: Iterable[str]) -> Plan | None:
@@ -196,6 +206,8 @@ def taken_back_tale(taken: Mapping[str, TakenBack]) -> str:
     for end, keys in sorted(by.items(), key=lambda item: (not item[0].done, item[0].number)):
         if end.done:
             said.append(f"{named(keys)} {'was' if len(keys) == 1 else 'were'} undone by plan {end.number}.")
+        elif end.going:
+            said.append(f"Plan {end.number} is undoing {named(keys)}.")
         else:
             said.append(f"Whether plan {end.number} undid {named(keys)} is not known.")
     return " ".join(said)

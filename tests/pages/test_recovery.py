@@ -201,6 +201,7 @@ def test_a_plan_whose_work_was_undone_is_revised_and_not_tried_again(browse, req
     engine.run()
     page = browse(requester).get(url("run", plan)).text
     assert "a was undone by plan" in page and "<strong>a stays done" not in page and url("revise", plan) in page
+    assert "No step was completed before" not in page
     assert url("retry", plan) not in page and "/b/retry/" not in page
 
 

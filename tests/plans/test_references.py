@@ -24,6 +24,11 @@ def wrong(value):
         (" {{steps.b.status}}  {{ steps['b'].output['kuma-url'] }}}}", " completed  http://here}}"),
         ("{{ steps.b.output.x['items'][1] }}", 2),
         ("{{ steps.b.output.x }}", {"items": [1, 2]}),
+        ("{{ steps.b.output.x }}\n", {"items": [1, 2]}),
+        ("{{ steps.b.output.text }}\r\n", "one\r\ntwo\n"),
+        ("{{ steps.b.output.x['items'] }}\n\n", "[1, 2]\n\n"),
+        (" {{ steps.b.output.x['items'] }}", " [1, 2]"),
+        ("{{ '{' }}\n", "{\n"),
         ("[" * 30 + "{{ steps.b.status }}", "[" * 30 + "completed"),
         ({"k": ["{{ steps.b.output.flag }}", 5]}, {"k": [True, 5]}),
     ],
@@ -31,6 +36,14 @@ def wrong(value):
 def test_all_around_a_reference_stays_byte_for_byte_and_a_lone_one_keeps_its_type(value, expected):
     assert wrong(value) == []
     assert references.resolve(value, SCOPE) == expected
+
+
+@pytest.mark.parametrize("after", ["", "\n", "\r\n", "\n\n", "\r", " ", "\t\n", "x"])
+def test_what_is_called_one_reference_is_filled_in_as_one(after):
+    value = "{{ steps.b.output.x['items'] }}" + after
+    assert references.is_one(value) is isinstance(references.resolve(value, SCOPE), list)
+    assert references.is_one(value) is (after in ("", "\n", "\r\n"))
+    assert not references.is_one("\n" + value)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +65,8 @@ def test_all_around_a_reference_stays_byte_for_byte_and_a_lone_one_keeps_its_typ
         ("{{ steps.b.output.__class__ }}", "reads __class__"),
         ("{{ steps.b.output[index] }}", "a computed index"),
         ("{{ steps.b.output.x[0:1] }}", "a computed index"),
-        ("{{ steps.b.status }} {{", "its {{ is not closed"),
+        ("{{ steps.b.status }} {{", "its {{ or a quote in it is not closed"),
+        ("{{ steps.b.output.name 'x }}", "its {{ or a quote in it is not closed"),
         ("{{ }}", "is no reference"),
         ("{{- steps.b.status }}", "which references can not have"),
         ("{{ steps.b.status == 'x' }}", "holds a compare"),
@@ -67,10 +81,26 @@ def test_what_is_no_plain_reference_is_refused_with_what_to_write_instead(value,
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("{{ 5 }}", "5"), ("{{ none }}", "None"), ("{{ 'text' }}", "text"), ("a{# c #}b", "a{# c #}b")],
+    [("{{ 5 }}", "5"), ("{{ none }}", "None"), ("{{ 'text' }}", "text"), ("a {{ '{# c #}' }}", "a {# c #}")],
 )
 def test_what_was_approved_before_it_was_refused_is_still_filled_in(value, expected):
     assert references.resolve(value, SCOPE) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a{# c #}b",
+        "echo {{ steps.b.status }} {# note #}",
+        "{{ steps.b.output.x }}{#",
+        "{% if steps.b.status %}x{% endif %}",
+        "{% raw %}{{ x }}{% endraw %}",
+        "100 {% off",
+    ],
+)
+def test_a_comment_or_statement_that_was_approved_before_is_not_handed_on_as_text(value):
+    with pytest.raises(Unresolvable, match="leads nowhere: it holds a statement or a comment"):
+        references.resolve(value, SCOPE)
 
 
 @pytest.mark.parametrize(

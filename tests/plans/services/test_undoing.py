@@ -4,6 +4,8 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from agents.models import Playbook, PlaybookRepository
 from audit.authority import Role
@@ -13,6 +15,7 @@ from audit.models import DecisionRecord
 from plans import services
 from plans.errors import IllegalTransition, InvalidPlan, NotFound
 from plans.models import Plan, Step
+from plans.selectors import plan_page, run_page
 from plans.selectors.partial_result import partial_result
 from tests import factories
 from tests.engine import Engine, names, stage, statuses, together
@@ -174,6 +177,7 @@ def test_a_plan_is_undone_once(done, who, approver, engine):
     factories.approve(made, approver)
     doing = f"Plan {made.number} is undoing what plan {plan.number} did."
     assert (refused(who, plan), ways(plan, who)["undo"]) == (doing, doing)
+    assert told(plan, who) == f"find stays done. Plan {made.number} is undoing deploy and lock."
     engine.run()
     gone = f"Nothing is left to undo. deploy and lock were undone by plan {made.number}."
     assert (refused(who, plan), ways(plan, who)["undo"]) == (gone, gone)
@@ -204,7 +208,8 @@ def test_what_a_failed_undo_did_not_reach_is_undone_by_another(done, who, approv
     first = undone(plan, approver, engine, who)
     assert statuses(first) == {"undo-c": "completed", "undo-b": "failed", "undo-a": "waiting"}
     tale = f"c was undone by plan {first.number}. Whether plan {first.number} undid b is not known."
-    assert told(plan, who) == f"a and b stay done. {tale}"
+    assert told(plan, who) == f"a stays done. {tale}"
+    assert run_page(plan, who).kept == ["a"]
     made = services.undo_plan(actor=who, plan_id=plan.pk)
     assert (list(statuses(made)), made.summary) == (
         ["undo-b", "undo-a"], f"It undoes b and a, the last step first. {tale}",
@@ -282,11 +287,17 @@ def test_nothing_goes_on_from_what_was_undone(half, approver, engine, who):
     assert (stage(half), statuses(half)["b"]) == ("failed", "failed")
 
 
-def test_what_may_have_been_undone_is_not_built_on(failed, approver, engine, who):
+@pytest.mark.parametrize("skipped", [False, True])
+def test_what_may_have_been_undone_is_not_built_on(failed, approver, engine, who, skipped):
     fails = {"tool": "diagnostic.fail", "input": BROKEN}
     plan = failed(step("a", rollback=fails), step("b", "diagnostic.fail", input=BROKEN, depends_on=["a"]))
     made = undone(plan, approver, engine, who)
-    with pytest.raises(IllegalTransition, match=f"Whether plan {made.number} undid a is not known"):
+    if skipped:
+        services.skip_step(actor=Actor.person(approver), plan_id=made.pk, key="undo-a", reason="by hand")
+        assert (stage(made), statuses(made)) == ("completed", {"undo-a": "skipped"})
+    unclear = f"Whether plan {made.number} undid a is not known."
+    assert told(plan, who) == f"{unclear} b failed."
+    with pytest.raises(IllegalTransition, match=unclear):
         services.retry_plan(actor=who, plan_id=plan.pk)
 
 
@@ -318,3 +329,21 @@ def test_of_a_retry_and_an_undo_at_once_one_is_refused():
         )
         assert names(answers) == ["IllegalTransition", "Plan"]
         engine.run()
+
+
+def searches(plan, actor):
+    """How often the trail is searched for plans that undo others, by the page of a run, that of a plan, and its partial result."""
+    found = []
+    for read in (run_page, plan_page, partial_result):
+        with CaptureQueriesContext(connection) as statements:
+            read(Plan.objects.get(pk=plan.pk), actor)
+        found.append(sum("plan.undo_asked" in one["sql"] for one in statements))
+    return found
+
+
+def test_the_trail_is_searched_for_undos_once_and_only_where_that_matters(done, who):
+    assert searches(done(*three()), who) == [1, 1, 1]
+    stuck = done(step("undo-a"), step("b", "diagnostic.fail", input=BROKEN))  # named like one that undoes another
+    assert (stage(stuck), searches(stuck, who)) == ("failed", [2, 2, 2])
+    Plan.objects.filter(pk=stuck.pk).update(stage="executing")
+    assert searches(stuck, who) == [0, 0, 0]
