@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agents.playbooks.catalogue import Variable
+from agents.playbooks.catalogue import Variable, VariableType
 from agents.playbooks.facts import Facts
-from agents.playbooks.words import stem
+from agents.playbooks.words import join_names, stem
 
 TEMPLATE_MARKS: Final = ("{{", "{%", "{#")
 LONGEST_VALUE: Final = 2_000
 LARGEST_INTEGER: Final = 2**63 - 1
+NO_SECRETS: Final = "playbooks can not be given secrets yet"
 
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
-_REFERENCE: Final = re.compile(r"(?:env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\s\0]+|vault:[\w./-]+)")
 _PAIR: Final = re.compile(r"([^\W_][\w .-]*?)\s*=\s*(\S+)")
 _TRUE: Final = frozenset({"true", "yes", "on"})
 _FALSE: Final = frozenset({"false", "no", "off"})
@@ -67,6 +67,9 @@ def fill(
     for variable in variables:
         if found := said.get(variable.name) or earlier.get(variable.name):
             values[variable.name] = Filled(typed(variable, found.value), found.origin)
+        elif variable.type == "secret":  # what the inventory or the playbook has is used by the run, unseen
+            if is_needed(variable, facts):
+                missing.append(variable)
         elif known := _from_facts(variable, facts, service):
             if not is_template(known.value):  # a template is the inventory's own affair: the run computes it
                 values[variable.name] = Filled(typed(variable, known.value), known.origin)
@@ -76,6 +79,12 @@ def fill(
         elif variable.required:
             missing.append(variable)
     return values, tuple(missing)
+
+
+def is_needed(variable: Variable, facts: Facts) -> bool:
+    """Whether a playbook can not do without being given this variable: neither it nor the inventory has a value."""
+    known = variable.name in facts.variables or variable.name in facts.rivals
+    return variable.required and variable.default is None and not known
 
 
 def candidates(variable: Variable, facts: Facts, service: str = "") -> tuple[Filled, ...]:
@@ -96,8 +105,17 @@ def candidates(variable: Variable, facts: Facts, service: str = "") -> tuple[Fil
     )
 
 
+def variable_of(name: str, takes: Iterable[Variable], playbook: str) -> Variable:
+    """The variable of that name. Raises UnusableValue, which says what the playbook takes."""
+    known = {variable.name: variable for variable in takes}
+    if name not in known:
+        there_are = join_names(sorted(known), word="and") or "none"
+        raise UnusableValue(name, f"{playbook} takes no variable “{described(name)}”; it takes {there_are}.")
+    return known[name]
+
+
 def typed(variable: Variable, value: Any) -> Any:
-    """The value in the variable's type. Raises UnusableValue when it does not have that type."""
+    """The value in the variable's type, read from text if need be. Raises UnusableValue when it does not have that type."""
     if is_template(value):
         raise UnusableValue(
             variable.name,
@@ -105,37 +123,35 @@ def typed(variable: Variable, value: Any) -> Any:
         )
     if isinstance(value, str) and len(value) > LONGEST_VALUE:
         raise UnusableValue(variable.name, f"The value for {variable.name} is longer than {LONGEST_VALUE} characters.")
+    if isinstance(value, str):
+        value = _read(variable.type, value)
+    check_type(variable, value)
+    return value
+
+
+def check_type(variable: Variable, value: Any) -> None:
+    """Raise UnusableValue for a value that does not have the variable's type, and for any that a secret is given."""
     match variable.type:
+        case "secret":
+            if value != "":
+                raise UnusableValue(variable.name, f"{variable.name} is a secret, and {NO_SECRETS}; leave it out.")
+            good = True
         case "string":
             good = isinstance(value, str)
-        case "secret":
-            good = isinstance(value, str) and bool(_REFERENCE.fullmatch(value))
         case "integer":
-            if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
-                value = int(value)
             good = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_INTEGER
             if good and _is_port(variable.name) and not 0 <= value <= 65535:
                 raise UnusableValue(variable.name, f"{value} is no port for {variable.name}; ports are 0 to 65535.")
         case "number":
-            if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-                value = float(value) if "." in value else int(value)
             good = isinstance(value, (int, float)) and not isinstance(value, bool)
         case "boolean":
-            if isinstance(value, str) and value.strip().lower() in _TRUE | _FALSE:
-                value = value.strip().lower() in _TRUE
             good = isinstance(value, bool)
         case "list":
-            if isinstance(value, str):
-                value = _listed(value)
-            good = isinstance(value, (list, tuple))
-            value = list(value) if good else value
+            good = isinstance(value, list)
         case "object":
-            if isinstance(value, str) and (pairs := _PAIR.findall(value)):
-                value = dict(pairs)
             good = isinstance(value, dict)
     if not good:
         raise UnusableValue(variable.name, f"{_shown(value)} does not fit {variable.name}, {_ACCEPTS[variable.type]}.")
-    return value
 
 
 def is_template(value: Any) -> bool:
@@ -161,13 +177,29 @@ def described(value: Any) -> str:
 
 _ACCEPTS: Final = {
     "string": "which takes text; write it in quotes where YAML would read something else",
-    "secret": "which takes a reference such as env:NAME or file:/path, never the secret itself",
     "integer": "which takes a whole number without leading zeros or an exponent",
     "number": "which takes a decimal number without an exponent",
     "boolean": "which takes yes or no",
     "list": "which takes a list",
     "object": "which takes name=value pairs",
 }
+
+
+def _read(kind: VariableType, text: str) -> Any:
+    """A text as a value of that type if it can be read as one, else as it is."""
+    plain = text.strip()
+    match kind:
+        case "integer" if _INTEGER.fullmatch(plain):
+            return int(plain)
+        case "number" if _NUMBER.fullmatch(plain):
+            return float(plain) if "." in plain else int(plain)
+        case "boolean" if plain.lower() in _TRUE | _FALSE:
+            return plain.lower() in _TRUE
+        case "list":
+            return _listed(text)
+        case "object" if pairs := _PAIR.findall(text):
+            return dict(pairs)
+    return text
 
 
 def _from_facts(variable: Variable, facts: Facts, service: str) -> Filled | None:

@@ -16,6 +16,8 @@ from uuid import UUID
 
 from django.db import DatabaseError, connection, transaction
 
+from agents.playbooks.catalogue import Variable
+from agents.playbooks.filling import UnusableValue, check_type
 from agents.protocol import Failure, FailureMode, Outcome, WorkRequest, WorkResult
 from agents.tools.base import Tool
 from agents.tools.calling import call
@@ -173,6 +175,13 @@ def _resolved(claimed: Claimed, tool: Tool) -> dict[str, Any]:
     if wrong := input_errors(tool, checked):
         place = ".".join(map(str, wrong[0]["loc"]))
         raise references.Unresolvable(f"What {place} refers to does not fit {step.tool}: {wrong[0]['msg']}.")
+    for name, kind in (step.playbook or {}).get("types", {}).items():  # absent from plans of before they were kept
+        try:
+            check_type(Variable(name, kind), value[name])
+        except UnusableValue as error:
+            raise references.Unresolvable(
+                f"What variables.{name} refers to does not fit {step.tool}: {error.sentence}"
+            ) from error
     Attempt.objects.filter(pk=claimed.attempt_id).update(input=redact_value(plain(value)))
     return value
 

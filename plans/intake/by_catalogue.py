@@ -17,7 +17,7 @@ from agents.playbooks.words import STOP_STEMS, find_verbs, read_words, stems_of
 from plans.decomposition import Ambiguity, Decomposition, OutOfScope, Span
 from plans.intake.arrange import Draft, arrange, complexity_of
 from plans.intake.clauses import Clause, ClauseKind, refers_back, split_clauses
-from plans.intake.parameters import fill_parameters, settle_place
+from plans.intake.parameters import fill_parameters, secret_in_the_way, settle_place
 from plans.intake.questions import GO_ON, NOTHING, chosen, go_on, which_offering
 from plans.intake.slots import Place, Said, find_place, find_schedule, find_values, known_words, plain_values
 
@@ -106,6 +106,13 @@ def _says_more(reading: _Reading, offering: Offering, said: Mapping[str, Said], 
 
 def _add_to_last(reading: _Reading, clause: Clause, said: Mapping[str, Said]) -> None:
     draft = reading.drafts[-1]
+    if reason := secret_in_the_way(draft.offering, said, reading.facts):
+        reading.drafts.pop()
+        asked = f"clause-{draft.number}:"
+        reading.ambiguities[:] = [question for question in reading.ambiguities if not question.key.startswith(asked)]
+        for start, end in (*draft.words, (clause.start, clause.end)):
+            reading.leave(start, end, reason)
+        return
     filled, questions = fill_parameters(draft.number, draft.offering, said, reading.facts, reading.answers, ())
     settled = {f"clause-{draft.number}:{name}" for name in said}
     reading.ambiguities[:] = [question for question in reading.ambiguities if question.key not in settled]
@@ -235,6 +242,9 @@ def _draft(
     answered: bool,
 ) -> None:
     offering = found.offering
+    if reason := secret_in_the_way(offering, said, reading.facts):
+        reading.leave(clause.start, clause.end, reason)
+        return
     settled, question = settle_place(number, place, offering, reading.catalogue, reading.facts, reading.answers)
     if question is not None:
         reading.ambiguities.append(question)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from agents.playbooks.catalogue import Catalogue, Offering
 from agents.playbooks.facts import Facts
-from agents.playbooks.filling import Filled, UnusableValue, candidates, fill, is_template
+from agents.playbooks.filling import NO_SECRETS, Filled, UnusableValue, candidates, fill, is_needed, is_template
 from plans.decomposition import Ambiguity
 from plans.intake.questions import NOTHING, chosen, value_from, what_value, which_place
 from plans.intake.slots import Place, Said
@@ -21,14 +21,17 @@ def fill_parameters(
     answers: Mapping[str, str],
     hints: tuple[str, ...],
 ) -> tuple[dict[str, Filled], tuple[Ambiguity, ...]]:
-    """Fill an offering's variables; a value that does not fit, or a missing one, becomes a question."""
+    """Fill an offering's variables; a value that does not fit, or a missing one, becomes a question.
+
+    No secret is filled or asked for: secret_in_the_way() has spoken of it.
+    """
     words = {name: found.filled for name, found in said.items()}
     earlier: dict[str, Filled] = {}
     wrong: dict[str, str] = {}
     asked: list[Ambiguity] = []
     for variable in offering.variables:
         key = f"clause-{number}:{variable.name}"
-        if key not in answers:
+        if key not in answers or variable.type == "secret":
             continue
         known = _known(offering, variable.name, facts)
         question = what_value(key, variable, offering, known, ())
@@ -59,6 +62,15 @@ def fill_parameters(
             key, problem = f"clause-{number}:{variable.name}", wrong.get(variable.name, "")
             asked.append(what_value(key, variable, offering, known, usable, problem))
     return values, tuple(asked)
+
+
+def secret_in_the_way(offering: Offering, said: Container[str], facts: Facts) -> str:
+    """Why work can not be asked for: it needs a secret, or words give it one. Empty if neither."""
+    for variable in offering.variables:
+        if variable.type == "secret" and (variable.name in said or is_needed(variable, facts)):
+            why = "was to be given" if variable.name in said else "needs"
+            return f"{offering.playbook} {why} the secret {variable.name}, and {NO_SECRETS}."
+    return ""
 
 
 def settle_place(

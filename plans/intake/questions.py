@@ -164,5 +164,4 @@ def _kind(variable: Variable) -> str:
         "boolean": "yes or no",
         "list": "a list, such as name=https://address, name=https://address",
         "object": "name=value pairs",
-        "secret": "a reference such as env:NAME, never the secret itself",
     }[variable.type]

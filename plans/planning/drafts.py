@@ -6,6 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.playbooks.catalogue import Variable
 from plans.dag import layers
 from plans.retry import ONCE, RetryPolicy
 
@@ -23,6 +24,7 @@ class ActionDraft:
     idempotent: bool = False
     retry: RetryPolicy = ONCE
     risk: str = "medium"
+    takes: tuple[Variable, ...] = ()  # what its playbook can be given
 
     def to_json(self) -> Json:
         """The action as a step keeps it and the digest covers it."""
@@ -65,6 +67,7 @@ class StepDraft:
     estimated_seconds: int | None = None
     reversible_by: str = ""
     spans: tuple[tuple[int, int], ...] = ()
+    takes: tuple[Variable, ...] = ()  # what its playbook can be given
 
 
 @dataclass(frozen=True, slots=True)

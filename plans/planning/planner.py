@@ -79,6 +79,7 @@ class WorkPlanner:
             estimated_seconds=self._estimate(playbook),
             reversible_by=playbook.reversible_by,
             spans=subtask.words,
+            takes=playbook.variables,
         )
 
     def _estimate(self, playbook: PlaybookFile) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from agents.playbooks.catalogue import Offering, Variable
 from agents.playbooks.facts import Facts
-from agents.playbooks.filling import Filled, UnusableValue, fill
+from agents.playbooks.filling import Filled, UnusableValue, fill, variable_of
 
 __all__ = ["FROM_ANSWER", "FROM_REQUEST", "Facts", "Filled", "UnusableValue", "prefill"]
 
@@ -29,12 +29,10 @@ def prefill(
 
     A value may be bare or a `Filled` that brings its own origin. Returns the values by name, and the required
     variables that are still missing. Raises UnusableValue for a name the playbook does not take, a value of the wrong
-    type, a literal where a secret's reference is wanted, or anything that holds a template.
+    type, any value for a secret, or anything that holds a template.
     """
-    takes = {variable.name for variable in offering.variables}
     for name in [*text_values, *(earlier or {})]:
-        if name not in takes:
-            raise UnusableValue(name, f"{offering.playbook} takes no variable “{name}”.")
+        variable_of(name, offering.variables, offering.playbook)
     return fill(
         offering.variables,
         said={name: _with_origin(value, FROM_REQUEST) for name, value in text_values.items()},

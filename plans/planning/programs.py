@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agents.models import Playbook, PlaybookRepository
+from agents.playbooks.catalogue import Variable
 from agents.playbooks.facts import Facts
 from agents.tools.base import Tool
 from agents.tools.registry import find_tool
@@ -161,7 +162,19 @@ class _Means:
             "inventory": self.row.repository.inventory,
             "limit": self.limit,
             "tags": list(self.tags),
+            **({"types": types} if (types := self._types()) else {}),
         }
+
+    @property
+    def takes(self) -> tuple[Variable, ...]:
+        """The variables that its playbook can be given."""
+        known = self.row.details.get("variables", ()) if self.row else ()
+        return tuple(Variable.from_json(variable) for variable in known)
+
+    def _types(self) -> dict[str, str]:
+        """The types of the variables whose values are only known when the step starts."""
+        awaited = (variable for variable in self.takes if references.has_any(self.input.get(variable.name)))
+        return {variable.name: variable.type for variable in awaited}
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -192,7 +205,9 @@ class _Means:
 
     def action(self) -> ActionDraft:
         """As a fallback or a rollback."""
-        return ActionDraft(self.name, self.input, self.playbook, self.work_type, self.idempotent, self.retry, self.risk)
+        return ActionDraft(
+            self.name, self.input, self.playbook, self.work_type, self.idempotent, self.retry, self.risk, self.takes
+        )
 
 
 class _Reader:
@@ -240,6 +255,7 @@ class _Reader:
             estimated_seconds=kept.estimated_seconds if kept else None,
             reversible_by=row.reversible_by if row else "",
             spans=kept.spans if kept else (),
+            takes=means.takes,
         )
 
     def _action(self, step: Mapping[str, Any], name: str, limit: str) -> ActionDraft | None:
@@ -274,7 +290,13 @@ class _Reader:
         if self.repository is not None and self.repository.pk != row.repository_id:
             raise ValueError("All playbooks of a plan come from one repository", [*loc, "input", "playbook"])
         self.repository = row.repository
-        return _Means(find_tool(tool), tool, given.get("variables", {}), row)
+        variables = given.get("variables", {})
+        # Nor a reference to one: its names are compared with the catalogue.
+        if not isinstance(variables, dict):
+            raise ValueError(  # noqa: TRY004  (read as any other error with its place)
+                "The variables are an object of names and values", [*loc, "input", "variables"]
+            )
+        return _Means(find_tool(tool), tool, variables, row)
 
     def _playbook(self, name: Any) -> Playbook | None:
         """The catalogued playbook of that id or path; a path is only ever compared with the catalogue."""

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from agents.enums import AgentType
+from agents.playbooks.asked import Refused, check_variables
+from agents.playbooks.filling import UnusableValue, check_type, variable_of
 from agents.tools.registry import find_tool, input_errors
 from audit.canonical import storable
 from plans import budget, references
@@ -101,8 +103,31 @@ def _step_errors(step: StepDraft) -> list[Error]:
                 _error([*loc, "input", *item["loc"]], item["msg"])
                 for item in wrong
                 if not _awaits(tool_input(work), item["loc"])
-            ]
+            ] or [_error([*loc, "input", "variables", *at], message) for at, message in _variable_errors(work)]
     return found or [_error(loc, message) for loc, message in step_errors(step)]
+
+
+def _variable_errors(work: StepDraft | ActionDraft) -> list[tuple[list[str], str]]:
+    """What a playbook can not be given: by its name, its type, or because it belongs to Ansible itself.
+
+    The type of a value that holds a reference is checked when the step starts; no reference is good for a secret.
+    """
+    if work.playbook is None:
+        return []
+    found: list[tuple[list[str], str]] = []
+    for name, value in work.input.items():
+        try:
+            variable = variable_of(name, work.takes, work.playbook["path"])
+            if variable.type == "secret" or not references.has_any(value):
+                check_type(variable, value)
+        except UnusableValue as error:
+            found.append(([name], error.sentence))
+    if not found:
+        try:
+            check_variables(work.input)
+        except Refused as error:
+            found.append(([], str(error)))
+    return found
 
 
 def _awaits(value: Any, loc: Sequence[Any]) -> bool:

@@ -130,16 +130,43 @@ def test_a_template_in_an_answer_is_refused(decompose):
     assert "evaluate" in question.question
 
 
-def test_a_secret_is_only_taken_as_a_reference():
-    offering = Offering(
-        key="vpn.yml#deploy", playbook="vpn.yml", verb="deploy", service="vpn", title="Deploy the VPN",
-        variables=(Variable("vpn_password", type="secret", required=True),),
-    )  # fmt: skip
-    catalogue = Catalogue(offerings=(offering,))
-    literal = RequestDecomposer().decompose("deploy vpn", catalogue, Facts(), {"clause-1:vpn_password": "hunter2"})
-    assert "reference" in literal.ambiguities[0].question
-    by_name = RequestDecomposer().decompose("deploy vpn", catalogue, Facts(), {"clause-1:vpn_password": "env:VPN_PW"})
-    assert by_name.subtasks[0].parameters["vpn_password"].value == "env:VPN_PW"
+def with_secret(*, required=False):
+    """A catalogue whose one playbook takes a secret."""
+    variables = (Variable("vpn_port", "integer", default=51820), Variable("vpn_password", "secret", required=required))
+    return Catalogue(offerings=(
+        Offering(key="vpn.yml#deploy", playbook="vpn.yml", verb="deploy", service="vpn", title="Deploy the VPN", variables=variables),
+    ))  # fmt: skip
+
+
+def test_a_secret_that_is_not_needed_is_left_out_and_not_asked_for():
+    known = Facts(variables={"vpn_password": ("hunter2", "group_vars/all.yml: vpn_password")})
+    for facts, required in ((Facts(), False), (known, False), (known, True)):
+        found = RequestDecomposer().decompose("deploy vpn", with_secret(required=required), facts, {})
+        assert (found.ambiguities, set(found.subtasks[0].parameters)) == ((), {"vpn_port"})
+
+
+def test_work_that_needs_a_secret_can_not_be_asked_for_yet_and_says_so():
+    found = RequestDecomposer().decompose("deploy vpn", with_secret(required=True), Facts(), {})
+    assert (found.subtasks, found.ambiguities) == ((), ())
+    assert [part.reason for part in found.out_of_scope] == [
+        "vpn.yml needs the secret vpn_password, and playbooks can not be given secrets yet."
+    ]
+
+
+@pytest.mark.parametrize("value", ["env:VPN_PW", "hunter2"])
+@pytest.mark.parametrize("required", [True, False])
+def test_work_that_is_given_a_secret_is_refused_and_says_so(value, required):
+    text = f"deploy vpn with password {value}"
+    found = RequestDecomposer().decompose(text, with_secret(required=required), Facts(), {})
+    assert (found.subtasks, found.ambiguities) == ((), ())
+    assert "the secret vpn_password, and playbooks can not be given secrets yet" in found.out_of_scope[0].reason
+
+
+@pytest.mark.parametrize("more", [", password env:VPN_PW", " if the password is env:VPN_PW"])
+def test_a_secret_that_is_said_later_refuses_the_work_before_it(more):
+    found = RequestDecomposer().decompose(f"deploy vpn{more}", with_secret(), Facts(), {})
+    assert (found.subtasks, found.ambiguities) == ((), ())
+    assert any("playbooks can not be given secrets yet" in part.reason for part in found.out_of_scope)
 
 
 @pytest.mark.parametrize(

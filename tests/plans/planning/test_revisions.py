@@ -93,7 +93,8 @@ def test_a_playbook_comes_back_with_its_variables_its_fallback_and_what_undoes_i
         "down.yml": {},
         "other.yml": {},
     }.items():
-        Playbook.objects.create(repository=repository, path=path, **more)
+        known = {"variables": [{"name": name, "type": "integer"} for name in ("port", "a")]}
+        Playbook.objects.create(repository=repository, path=path, details=known, **more)
     by = lambda path, **values: {"tool": "ansible.playbook", "input": {"playbook": path, "variables": values}}  # noqa: E731
     up = {"key": "up", **by("up.yml", port=3001), "on_failure": "fallback", "fallback": by("other.yml", a=1)}
     plan = factories.make_plan(

@@ -110,8 +110,10 @@ def test_what_its_rollback_has_undone_is_not_undone_again(done, who):
 
 def test_a_playbook_is_undone_by_the_one_it_names_with_the_values_that_one_knows(done, who, requester):
     repository = PlaybookRepository.objects.create(name="homelab", location="/x", commit="c" * 40, tree="t" * 40)
-    Playbook.objects.create(repository=repository, path="up.yml", reversible_by="down.yml")
-    Playbook.objects.create(repository=repository, path="down.yml", details={"variables": [{"name": "port"}]})
+    port = {"name": "port", "type": "integer"}
+    known = {"variables": [port, {"name": "title"}]}
+    Playbook.objects.create(repository=repository, path="up.yml", reversible_by="down.yml", details=known)
+    Playbook.objects.create(repository=repository, path="down.yml", details={"variables": [port]})
     plan = done(
         step("up", "ansible.playbook", input={"playbook": "up.yml", "variables": {"port": 3001, "title": "Kuma"}})
     )

@@ -170,9 +170,10 @@ def test_five_thousand_steps_are_refused_in_no_time(create):
 
 def test_a_playbooks_own_word_for_what_undoes_it_is_taken_where_a_step_asks_for_a_rollback(create):
     repository = PlaybookRepository.objects.create(name="one", location="/one", commit="c" * 40)
-    Playbook.objects.create(repository=repository, path="deploy.yml", reversible_by="remove.yml")
-    known = {"variables": [{"name": "port"}]}
-    Playbook.objects.create(repository=repository, path="remove.yml", details=known)
+    port = {"name": "port", "type": "integer"}
+    known = {"variables": [port, {"name": "title"}]}
+    Playbook.objects.create(repository=repository, path="deploy.yml", reversible_by="remove.yml", details=known)
+    Playbook.objects.create(repository=repository, path="remove.yml", details={"variables": [port]})
     deploy = step("deploy", "ansible.playbook",
                   input={"playbook": "deploy.yml", "variables": {"port": 3001, "title": "x"}})  # fmt: skip
     plan = create(deploy, say("check", depends_on=["deploy"], on_failure="rollback"))
