@@ -14,6 +14,8 @@ from audit.canonical import as_json
 HIDDEN: Final = "[hidden {kind}]"
 SHORTEST_SECRET: Final = 6  # a shorter known value would hide ordinary words
 
+# A shape starts at most once in a run of its characters: one that starts anew after each of them takes quadratic time, and whoever
+# asks for a page that is not there chooses what is redacted.
 _SHAPES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     (
         "private key",
@@ -23,13 +25,13 @@ _SHAPES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("token", re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|sk-[\w-]{20,})")),
     ("token", re.compile(r"\bchf_[A-Za-z0-9_-]{20,}")),  # our own API tokens
     ("access key", re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
-    ("token", re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")),  # JSON Web Token (RFC 7519)
+    ("token", re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")),  # JSON Web Token (RFC 7519)
     ("credentials", re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")),
     ("token", re.compile(r"(?i)(?<=\bbearer )[\w.~+/-]{16,}=*")),
     (
         "secret",
         re.compile(
-            r"""(?ix)(?<![A-Za-z0-9])((?:[a-z0-9]+[_-])*(?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?token)
+            r"""(?ix)(?<![a-z0-9])((?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?token)
             ["']?\s*[:=]\s*)(?!\[hidden|["']?(?:null|none|true|false|env:|file:|\{\{))("[^"]{3,}"|'[^']{3,}'|[^\s"',;}\]]{3,})"""
         ),
     ),
