@@ -21,7 +21,7 @@ LARGEST_INTEGER: Final = 2**63 - 1
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
 _REFERENCE: Final = re.compile(r"(?:env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\s\0]+|vault:[\w./-]+)")
-_PAIR: Final = re.compile(r"([^\W_][\w .-]*?)\s*=\s*(\S+)")
+_NEVER_IN_A_NAME: Final = re.compile(r"[^\w .-]")
 _TRUE: Final = frozenset({"true", "yes", "on"})
 _FALSE: Final = frozenset({"false", "no", "off"})
 
@@ -130,7 +130,7 @@ def typed(variable: Variable, value: Any) -> Any:
             good = isinstance(value, (list, tuple))
             value = list(value) if good else value
         case "object":
-            if isinstance(value, str) and (pairs := _PAIR.findall(value)):
+            if isinstance(value, str) and (pairs := _pairs(value)):
                 value = dict(pairs)
             good = isinstance(value, dict)
     if not good:
@@ -200,8 +200,21 @@ def _fits(variable: Variable, value: Any) -> bool:
     return not (variable.type == "list" and isinstance(value, str))
 
 
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """Each name=value in a text: the name goes back as far as a name can, the value ends at white space."""
+    pairs = []
+    while "=" in text:
+        before, _, text = text.partition("=")
+        name = _NEVER_IN_A_NAME.split(before.rstrip())[-1].lstrip("_ .-")
+        words = text.split(maxsplit=1)
+        if name and words:
+            pairs.append((name, words[0]))
+            text = "".join(words[1:])
+    return pairs
+
+
 def _listed(text: str) -> list[Any]:
-    pairs = [pair for part in re.split(r"[,;\n]|\s+(?:and|und)\s+", text) for pair in _PAIR.findall(part.strip())]
+    pairs = [pair for part in re.split(r"[,;\n]|\s+(?:and|und)\s+", text) for pair in _pairs(part)]
     if pairs:
         return [{"name": name.strip(), "url": value.strip("\"'")} for name, value in pairs]
     return [part.strip(" \"'“”") for part in re.split(r"[,;\n]|\s+(?:and|und)\s+", text) if part.strip(" \"'“”")]
