@@ -14,46 +14,62 @@ from audit.canonical import as_json
 HIDDEN: Final = "[hidden {kind}]"
 SHORTEST_SECRET: Final = 6  # a shorter known value would hide ordinary words
 
-_SHAPES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+# PWD is a folder wherever it starts like one.
+_NAME: Final = (
+    r"""(?:password|passwd|passphrase|secret|token|(?:api|access|secret)[_-]?key|pwd(?!["']?\s*[:=]\s*["']?/))"""
+)
+_STAND_IN: Final = r"""\[hidden\ [a-z\ ]+\]|\{\{[^{}]*\}\}"""
+# In quotes to their end, or the line's where none ends them; else to white space. What is as a whole only a reference stays.
+_VALUE: Final = rf"""
+    (?!(?P<quote>["']?)(?:{_STAND_IN}|null|none|true|false|env:[a-z_]\w*|file:/[^\s"',;}}\]=:]+)(?P=quote)(?:[\s"',;}}\]]|\Z))
+    (?:"(?:[^"\\]|\\.){{3,}}+"|'(?:[^'\\]|\\.){{3,}}+'|"[^"\n]{{3,}}|'[^'\n]{{3,}}|(?:{_STAND_IN}|[^\s"',;}}\]]){{3,}})"""
+
+# The kind, what each text that holds one has in it in lower case, and the pattern. A pattern starts at most once in a run of its
+# characters: one that starts anew after each of them takes quadratic time, and whoever asks for a page that is not there chooses
+# what is redacted.
+_SHAPES: Final[tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...]] = (
     (
         "private key",
+        ("-----begin",),
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     ),
-    ("vault text", re.compile(r"\$ANSIBLE_VAULT;[0-9.]+;\w+(?:;\S+)?(?:\s+[0-9a-f]{20,})*")),
-    ("token", re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|sk-[\w-]{20,})")),
-    ("token", re.compile(r"\bchf_[A-Za-z0-9_-]{20,}")),  # our own API tokens
-    ("access key", re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
-    ("token", re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")),  # JSON Web Token (RFC 7519)
-    ("credentials", re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")),
-    ("token", re.compile(r"(?i)(?<=\bbearer )[\w.~+/-]{16,}=*")),
     (
-        "secret",
+        "vault text",
+        ("$ansible_vault",),
+        re.compile(r"\$ANSIBLE_VAULT;[0-9.]+;\w+(?:;\S+)?(?:\s+[0-9a-f]{20,})*"),
+    ),
+    (
+        "token",
+        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "sk-"),
         re.compile(
-            r"""(?ix)(?<![A-Za-z0-9])((?:[a-z0-9]+[_-])*(?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?token)
-            ["']?\s*[:=]\s*)(?!\[hidden|["']?(?:null|none|true|false|env:|file:|\{\{))("[^"]{3,}"|'[^']{3,}'|[^\s"',;}\]]{3,})"""
+            r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|sk-[\w-]{20,})"
         ),
     ),
-)
-# What every shape above has in it, in lower case: most texts have none of it and are done after a look for these.
-_HINTS: Final = (
-    *(
-        "-----begin",
-        "$ansible_vault",
-        "ghp_",
-        "gho_",
-        "ghu_",
-        "ghs_",
-        "ghr_",
-        "glpat-",
-        "xox",
-        "sk-",
-        "chf_",
-        "akia",
-        "asia",
-        "eyj",
+    ("token", ("chf_",), re.compile(r"\bchf_[A-Za-z0-9_-]{20,}")),  # our own API tokens
+    ("access key", ("akia", "asia"), re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
+    # JSON Web Token (RFC 7519)
+    ("token", ("eyj",), re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")),
+    # A name alone is one to GitHub and its like, where it is a token; elsewhere it is only who asks, as in ssh://git@host.
+    (
+        "credentials",
+        ("://",),
+        re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)|(?:(?<=http://)|(?<=https://))[^/\s:@]+(?=@)"),
     ),
-    *("://", "bearer ", "passw", "passphrase", "secret", "api", "access"),
+    (
+        "credentials",
+        ("authorization",),
+        re.compile(r"""(?i)(authorization["']?\s*[:=]\s*["']?(?:basic|bearer|token)\s+)(?!\[hidden )[^\s"',;]{3,}"""),
+    ),
+    ("token", ("bearer ",), re.compile(r"(?i)(?<=\bbearer )[\w.~+/-]{16,}=*")),
+    (
+        "secret",
+        ("passw", "passphrase", "secret", "token", "api", "access", "pwd"),
+        re.compile(rf"""(?isx)({_NAME}["']?\s*[:=]\s*|(?<![\w-])--[\w-]*?{_NAME}\ +(?!-)){_VALUE}"""),
+    ),
 )
+# Most texts have none of these and are done after a look for them.
+_HINTS: Final = tuple(hint for _, hints, _ in _SHAPES for hint in hints)
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 def _may_hide(text: str) -> bool:
@@ -65,16 +81,21 @@ def _may_hide(text: str) -> bool:
 
 
 def redact(text: str, known: Iterable[str] = ()) -> str:
-    """The text without the known secret values and without anything that has the shape of a secret."""
+    """The text without the known secret values and without anything that has the shape of a secret.
+
+    A secret is found through colours inside it or before it; where one is, the text loses its colours.
+    """
+    bare = _COLOUR.sub("", text) if "\x1b" in text else text
+    hidden = bare
     if known:
         for value in sorted({v for v in known if len(v) >= SHORTEST_SECRET}, key=len, reverse=True):
-            text = text.replace(value, HIDDEN.format(kind="secret"))
-    if not _may_hide(text):
-        return text
-    for kind, shape in _SHAPES:
-        hidden = HIDDEN.format(kind=kind)
-        text = shape.sub((r"\g<1>" if shape.groups else "") + hidden, text)
-    return text
+            hidden = hidden.replace(value, HIDDEN.format(kind="secret"))
+    if _may_hide(hidden):
+        lower = hidden.lower()
+        for kind, hints, shape in _SHAPES:
+            if any(hint in lower for hint in hints):
+                hidden = shape.sub((r"\g<1>" if shape.groups else "") + HIDDEN.format(kind=kind), hidden)
+    return text if hidden == bare else hidden
 
 
 def redact_value(value: Any, known: Iterable[str] = ()) -> Any:

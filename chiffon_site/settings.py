@@ -234,8 +234,10 @@ SESSION_COOKIE_NAME = "chiffon_session"
 CSRF_COOKIE_NAME = "chiffon_csrf"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if ENVIRONMENT.is_https else 0
 if ENVIRONMENT.trust_proxy:
-    # Only on request: anyone could send this header to a server that no proxy stands before.
+    # Only on request: anyone could send these headers to a server that no proxy stands before.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# How many addresses at the end of X-Forwarded-For are believed: else everybody has the proxy's, and one locks all others out.
+ALLAUTH_TRUSTED_PROXY_COUNT = int(ENVIRONMENT.trust_proxy)
 SECURE_SSL_REDIRECT = ENVIRONMENT.is_https and ENVIRONMENT.trust_proxy
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 # Other names under the same domain are not ours to pin.

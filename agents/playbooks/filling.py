@@ -21,7 +21,7 @@ NO_SECRETS: Final = "playbooks can not be given secrets yet"
 
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
-_PAIR: Final = re.compile(r"([^\W_][\w .-]*?)\s*=\s*(\S+)")
+_NEVER_IN_A_NAME: Final = re.compile(r"[^\w .-]")
 _TRUE: Final = frozenset({"true", "yes", "on"})
 _FALSE: Final = frozenset({"false", "no", "off"})
 
@@ -197,7 +197,7 @@ def _read(kind: VariableType, text: str) -> Any:
             return plain.lower() in _TRUE
         case "list":
             return _listed(text)
-        case "object" if pairs := _PAIR.findall(text):
+        case "object" if pairs := _pairs(text):
             return dict(pairs)
     return text
 
@@ -232,8 +232,21 @@ def _fits(variable: Variable, value: Any) -> bool:
     return not (variable.type == "list" and isinstance(value, str))
 
 
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """Each name=value in a text: the name goes back as far as a name can, the value ends at white space."""
+    pairs = []
+    while "=" in text:
+        before, _, text = text.partition("=")
+        name = _NEVER_IN_A_NAME.split(before.rstrip())[-1].lstrip("_ .-")
+        words = text.split(maxsplit=1)
+        if name and words:
+            pairs.append((name, words[0]))
+            text = "".join(words[1:])
+    return pairs
+
+
 def _listed(text: str) -> list[Any]:
-    pairs = [pair for part in re.split(r"[,;\n]|\s+(?:and|und)\s+", text) for pair in _PAIR.findall(part.strip())]
+    pairs = [pair for part in re.split(r"[,;\n]|\s+(?:and|und)\s+", text) for pair in _pairs(part)]
     if pairs:
         return [{"name": name.strip(), "url": value.strip("\"'")} for name, value in pairs]
     return [part.strip(" \"'“”") for part in re.split(r"[,;\n]|\s+(?:and|und)\s+", text) if part.strip(" \"'“”")]

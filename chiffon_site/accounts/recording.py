@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from allauth.account.adapter import get_adapter
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest
 
@@ -47,5 +49,10 @@ def _signed_out(*, user: Any, request: HttpRequest | None = None, **_: object) -
 
 
 def _address(request: HttpRequest | None) -> str:
-    """Where the connection came from: the last hop that this server itself saw, never what a header claims."""
-    return str(request.META.get("REMOTE_ADDR") or "unknown") if request is not None else "no request"
+    """Where the connection came from, as the limits on signing in count it: a header is believed only behind a trusted proxy."""
+    if request is None:
+        return "no request"
+    try:
+        return str(get_adapter().get_client_ip(request))
+    except PermissionDenied:  # nobody said, or it is no address
+        return "unknown"

@@ -20,6 +20,8 @@ from chiffon_site.observability.middleware import caller_of
 
 _ORDER: Final = ["time", "level", "logger", "trace_id", "actor", "event"]
 _PLAIN: Final = (str, int, float, bool)
+_LONGEST: Final = 2_000  # characters of a text; a stranger chooses how long the path is that was not found
+_LONGEST_TRACEBACK: Final = 20_000
 # What could move a terminal's cursor, start a line that nobody logged, or hide text from its reader.
 _CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 Event = MutableMapping[str, Any]
@@ -67,11 +69,22 @@ def _add_time(_logger: Any, _method: str, event: Event) -> Event:
 def _make_safe(_logger: Any, _method: str, event: Event) -> Event:
     """Keep plain values only (some libraries attach whole requests), without secrets and without control characters."""
     return {
-        re.sub(r"[^\w.-]", "_", name): _clean(value) if isinstance(value, str) else value
+        re.sub(r"[^\w.-]", "_", name): _clean(name, value) if isinstance(value, str) else value
         for name, value in event.items()
         if isinstance(value, _PLAIN)
     }
 
 
-def _clean(text: str) -> str:
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", redact(text))
+def _clean(name: str, text: str) -> str:
+    """Of a long text the start, and of a traceback the end, which says what went wrong.
+
+    Twice as much is redacted as is kept, so that a secret which the cut halves is still known as one.
+    """
+    most = _LONGEST_TRACEBACK if name == "exception" else _LONGEST
+    if len(text) <= most:
+        text = redact(text)
+    elif name == "exception":
+        text = f"…{redact(text[-2 * most :])[-most:]}"
+    else:
+        text = f"{redact(text[: 2 * most])[:most]}…"
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)

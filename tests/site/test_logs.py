@@ -3,6 +3,7 @@
 import io
 import logging
 import sys
+import time
 from typing import Any
 from uuid import UUID
 
@@ -66,6 +67,42 @@ def test_secret_in_a_message_an_extra_or_a_traceback_is_not_logged(log, words):
     text = stream.getvalue()
     assert text.count("[hidden") == 3
     assert not any(secret in text for secret in ("correct-horse", "abcdefghij", "s3cr3t"))
+
+
+def test_long_text_is_cut_and_a_secret_across_the_cut_is_not_halved(log):
+    logger, stream = log
+    logger.warning("Not Found: /%s", "a_" * 8_000)
+    logger.warning("%s postgres://chiffon:s3cr3t-w0rd@127.0.0.1/chiffon", "x" * 1_970)
+    path, address = stream.getvalue().splitlines()
+    assert "Not Found: /a_a_a_" in path
+    assert path.endswith('a_…"')
+    assert len(path) < 2_200
+    assert "s3cr" not in address
+
+
+def test_long_traceback_is_cut_at_its_start_so_that_it_still_says_what_went_wrong(log):
+    logger, stream = log
+    try:
+        raise ValueError("x" * 30_000 + " and the disk is full")
+    except ValueError:
+        logger.exception("broke")
+    assert "exception=…x" in stream.getvalue().replace('"', "")
+    assert stream.getvalue().endswith('and the disk is full"\n')
+    assert len(stream.getvalue()) < 20_500
+
+
+@pytest.mark.django_db
+def test_path_that_a_stranger_asks_for_costs_next_to_nothing_to_log(client, log):
+    logger, _ = log
+    handler, django = logger.handlers[0], logging.getLogger("django.request")
+    django.addHandler(handler)
+    began = time.process_time()
+    try:
+        for path in ("a_" * 8_000, "eyJaaaaaaaa-" * 1_300, "password-" * 1_800):
+            assert client.get(f"/api/{path}").status_code == 401
+    finally:
+        django.removeHandler(handler)
+    assert time.process_time() - began < 1
 
 
 def test_event_is_one_line_whatever_is_in_it(log):

@@ -53,6 +53,16 @@ def test_https_address_makes_cookies_secure_and_a_local_one_does_not(tmp_path):
     assert json.loads(local.stdout) == [False, False, False, False]
 
 
+def test_forwarding_headers_are_believed_only_on_request(tmp_path):
+    code = (
+        "import json, django; django.setup(); from django.conf import settings as s; "
+        "print(json.dumps([s.ALLAUTH_TRUSTED_PROXY_COUNT, s.SECURE_PROXY_SSL_HEADER]))"
+    )
+    trusting = django(code, tmp_path, **SERVERS, CHIFFON_TRUST_PROXY="true")
+    assert json.loads(trusting.stdout) == [1, ["HTTP_X_FORWARDED_PROTO", "https"]]
+    assert json.loads(django(code, tmp_path, **SERVERS).stdout) == [0, None]
+
+
 def test_only_the_web_process_pools_connections(tmp_path):
     code = "import django; django.setup(); from django.db import connection as c; print('pool' in c.settings_dict['OPTIONS'])"
     for process, pooled in (("web", "True"), ("worker", "False"), ("agent", "False"), ("command", "False")):

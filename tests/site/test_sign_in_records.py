@@ -8,6 +8,7 @@ from django.test import Client
 from audit.models import DecisionRecord
 from chiffon_site.settings import PASSWORD_HASHERS
 
+LOCAL_MEMORY = "django.core.cache.backends.locmem.LocMemCache"
 PASSWORD = "a long enough password"
 
 
@@ -62,6 +63,40 @@ def test_odd_names_are_answered_and_never_break_the_page(client, mara, name):
 def test_a_forged_forwarding_header_is_not_believed(client, mara):
     client.post("/accounts/login/", {"login": "mara", "password": PASSWORD}, headers={"X-Forwarded-For": "203.0.113.9"})
     assert DecisionRecord.objects.get().metadata["address"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("header", "address"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        (
+            "198.51.100.1, 203.0.113.9",
+            "203.0.113.9",
+        ),  # the first is what the client claimed, the last what the proxy saw
+        ("2001:db8::1", "2001:db8::1"),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_behind_a_trusted_proxy_a_record_has_the_address_that_the_proxy_saw(client, mara, settings, header, address):
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
+    client.post("/accounts/login/", {"login": "mara", "password": PASSWORD}, headers={"X-Forwarded-For": header})
+    assert DecisionRecord.objects.get().metadata["address"] == address
+
+
+@pytest.mark.parametrize(("proxies", "second"), [(0, 429), (1, 200)])
+def test_only_a_trusted_proxy_tells_those_who_sign_in_apart(client, mara, settings, proxies, second):
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = proxies
+    settings.ACCOUNT_RATE_LIMITS = {"login": "1/m/ip"}
+    settings.CACHES = {
+        "default": {"BACKEND": LOCAL_MEMORY, "LOCATION": f"{proxies} proxies"}
+    }  # nobody else counts there
+
+    def try_from(address):
+        form = {"login": "mara", "password": "hunter2-hunter2"}
+        return client.post("/accounts/login/", form, headers={"X-Forwarded-For": address}).status_code
+
+    assert try_from("203.0.113.9") == 200
+    assert try_from("203.0.113.10") == second
 
 
 def test_a_password_that_an_earlier_version_kept_opens_the_door_and_is_kept_anew(client, mara, settings):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from typing import Any
 
 import pytest
@@ -98,11 +100,21 @@ def test_wrong_type_is_a_clear_error(kind, value):
     [("integer", "3002", 3002), ("integer", " 0 ", 0), ("integer", "-5", -5), ("number", "1.50", 1.5), ("boolean", "no", False),
      ("boolean", "Yes", True), ("list", "a, b and c", ["a", "b", "c"]),
      ("list", "wiki=https://w.lab, nas=https://n.lab", [{"name": "wiki", "url": "https://w.lab"}, {"name": "nas", "url": "https://n.lab"}]),
-     ("object", "a=1", {"a": "1"})],
+     ("object", "a=1", {"a": "1"}), ("object", "a b = 1  _c-d=x=y", {"a b": "1", "c-d": "x=y"}), ("object", "= a=1 b=", {"a": "1"}),
+     ("list", "my wiki: https://w.lab=x", [{"name": "w.lab", "url": "x"}])],
 )  # fmt: skip
 def test_right_value_has_the_variables_type(kind, value, typed):
     values, _ = prefill(offering(Variable("thing", kind)), {"thing": value}, Facts())
     assert values["thing"].value == typed
+
+
+@pytest.mark.parametrize("kind", ["object", "list"])
+@pytest.mark.parametrize("value", ["a" * 999 + " " * 999, "a " * 999, "a=" * 999, "= " * 999, "a= " * 660])
+def test_no_text_takes_long_to_be_read_as_pairs(kind, value):
+    began = time.process_time()
+    with contextlib.suppress(UnusableValue):
+        prefill(offering(Variable("thing", kind)), {"thing": f"{value}x"}, Facts())
+    assert time.process_time() - began < 0.2
 
 
 @pytest.mark.parametrize(
