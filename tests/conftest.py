@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker
@@ -14,6 +15,10 @@ from audit.authority import Role
 from chiffon_site.embedded import roles
 from plans.execution import fleet
 from tests import servers
+
+# How long an example takes depends on who else wants the cores; speed is for the benchmarks.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure() -> None:

@@ -72,7 +72,7 @@ def test_everything_a_plan_can_say_comes_back(requester, times):
 
 
 @given(more=MORE, failure=FAILURE)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_step_comes_back(requester, more, failure):
     if failure.get("on_failure") == "rollback":
         more = {**more, "rollback": ECHO}
