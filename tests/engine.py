@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from django.db import close_old_connections, connection
 from django.db.models.functions import Now
 
@@ -113,6 +115,15 @@ def together(*calls: Callable[[], Any]) -> list[Any]:
     if not connection.in_atomic_block:  # it would be rolled back
         close_old_connections()
     return answers
+
+
+@contextmanager
+def elsewhere() -> Iterator[psycopg.Connection[Any]]:
+    """A connection of its own to the database of the test, for what somebody else does meanwhile."""
+    values = connection.settings_dict
+    login = {"host": values["HOST"], "port": values["PORT"], "user": values["USER"], "password": values["PASSWORD"]}
+    with psycopg.connect(dbname=values["NAME"], **login) as other:
+        yield other
 
 
 def names(answers: Sequence[Any]) -> list[str]:

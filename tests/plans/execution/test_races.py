@@ -2,7 +2,6 @@
 
 import functools
 
-import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
 
@@ -12,7 +11,7 @@ from audit.models import DecisionRecord
 from plans.execution import attempt, dispatcher, finish, hot_path, reaper
 from plans.models import Attempt
 from tests import factories
-from tests.engine import Engine, claim, names, stage, statuses, together, tries
+from tests.engine import Engine, claim, elsewhere, names, stage, statuses, together, tries
 from tests.factories import make_user, step
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e_03]
@@ -33,9 +32,7 @@ def approved(transactional_db):
 def test_who_begins_a_plan_waits_for_who_stops_it_and_locks_nothing_before(approved):
     plan = approved(step("a"))
     ((pk, _, _),) = Engine().dispatch()
-    values = connection.settings_dict
-    login = {"host": values["HOST"], "port": values["PORT"], "user": values["USER"], "password": values["PASSWORD"]}
-    with psycopg.connect(dbname=values["NAME"], **login) as other:
+    with elsewhere() as other:
         other.execute("SELECT chiffon_stop(%s)", [plan.pk])
         with transaction.atomic():
             connection.cursor().execute("SET LOCAL lock_timeout = '100ms'")

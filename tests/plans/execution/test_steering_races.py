@@ -1,10 +1,8 @@
 """A person steers a plan at the moment at which a step of it ends: no result is lost, and nothing is left behind."""
 
 import time
-from contextlib import contextmanager
 from functools import partial
 
-import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
 
@@ -16,12 +14,13 @@ from plans.errors import IllegalTransition
 from plans.execution import finish, reaper
 from plans.models import Attempt
 from tests import factories
-from tests.engine import Engine, claim, stage, together, tries
+from tests.engine import Engine, claim, elsewhere, stage, together, tries
 from tests.factories import make_user, step
 from tests.plans.execution.steps import failing, say
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e_03]
 DONE = WorkResult(Outcome.COMPLETED, summary="Done.")
+FAILED = WorkResult.failed(FailureMode.USER, "No.")
 COUNTED = {"budget": {"call_ceiling": 100}}  # its steps end the long way
 ROUNDS = 15
 
@@ -55,8 +54,8 @@ def delayed(call, number):
     return later
 
 
-def end_of(held):
-    return partial(finish.finish, held.attempt_id, token=held.token, result=DONE, lines=(0, ""))
+def end_of(held, result=DONE):
+    return partial(finish.finish, held.attempt_id, token=held.token, result=result, lines=(0, ""))
 
 
 def live(plan):
@@ -75,21 +74,12 @@ def begun(plan):
 def test_who_steers_waits_for_what_ends_and_locks_nothing_before(approved, who, verb):
     plan = approved(say("a"))
     more = {"key": "a"} if verb.endswith("_step") else {}
-    with ended_elsewhere(plan) as other, transaction.atomic():
+    with elsewhere() as other, transaction.atomic():
+        other.execute("SELECT chiffon_hold(%s)", [plan.pk])  # a step of it is just ending
         connection.cursor().execute("SET LOCAL lock_timeout = '100ms'")
         with pytest.raises(OperationalError, match="lock timeout"), transaction.atomic():
             getattr(services, verb)(actor=who, plan_id=plan.pk, reason="x", **more)
         other.execute("SELECT FROM plans_plan WHERE id = %s FOR UPDATE NOWAIT", [plan.pk])
-
-
-@contextmanager
-def ended_elsewhere(plan):
-    """A connection on which a step of the plan is just ending."""
-    values = connection.settings_dict
-    login = {"host": values["HOST"], "port": values["PORT"], "user": values["USER"], "password": values["PASSWORD"]}
-    with psycopg.connect(dbname=values["NAME"], **login) as other:
-        other.execute("SELECT chiffon_hold(%s)", [plan.pk])
-        yield other
 
 
 @pytest.mark.parametrize("steer", [services.pause_plan, services.resume_plan])
@@ -110,12 +100,7 @@ def test_a_step_skipped_while_another_ends_lets_the_plan_go_on(approved, who):
     for number in range(ROUNDS):
         plan = approved(failing("bad"), say("b"), say("c", depends_on=["bad"]), **COUNTED)
         held = begun(plan)
-        finish.finish(
-            held["bad"].attempt_id,
-            token=held["bad"].token,
-            result=WorkResult.failed(FailureMode.USER, "No."),
-            lines=(0, ""),
-        )
+        end_of(held["bad"], FAILED)()
         skip = partial(services.skip_step, actor=who, plan_id=plan.pk, key="bad", reason="by hand")
         answers = together(skip, delayed(end_of(held["b"]), number))
         assert not any(isinstance(answer, Exception) for answer in answers), answers
@@ -137,12 +122,7 @@ def test_the_end_of_a_lease_against_a_person_leaves_nothing_behind(approved, who
     for number in range(ROUNDS):
         plan = approved(failing("bad", times=1), step("b", "diagnostic.noop", retry={"attempts": 1}))
         held = begun(plan)
-        finish.finish(
-            held["bad"].attempt_id,
-            token=held["bad"].token,
-            result=WorkResult.failed(FailureMode.USER, "No."),
-            lines=(0, ""),
-        )
+        end_of(held["bad"], FAILED)()
         Engine().forget_beats()
         more = {"key": "bad"} if steer is services.retry_step else {"reason": "wrong"}
         answers = together(
