@@ -118,11 +118,11 @@ def together(*calls: Callable[[], Any]) -> list[Any]:
 
 
 @contextmanager
-def elsewhere() -> Iterator[psycopg.Connection[Any]]:
+def elsewhere(**more: Any) -> Iterator[psycopg.Connection[Any]]:
     """A connection of its own to the database of the test, for what somebody else does meanwhile."""
     values = connection.settings_dict
     login = {"host": values["HOST"], "port": values["PORT"], "user": values["USER"], "password": values["PASSWORD"]}
-    with psycopg.connect(dbname=values["NAME"], **login) as other:
+    with psycopg.connect(dbname=values["NAME"], **login, **more) as other:
         yield other
 
 

@@ -104,9 +104,9 @@ def from_exception(request: HttpRequest, error: BaseException) -> HttpResponse:
         _log.warning("the database did not answer, trace %s: %s", current_trace(), error)
         detail = NONE_FREE if isinstance(error.__cause__, PoolTimeout) else ""
         return problem(503, detail=detail, retry_after=DATABASE_BACK_SECONDS)
-    told = _told_by_an_app(error)
-    if told is not None:
-        return told
+    ours = _told_by_an_app(error)
+    if ours is not None:
+        return ours
     _log.error("%s %s failed, trace %s", request.method, request.path, current_trace(), exc_info=error)
     return problem(500)
 

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
@@ -13,6 +12,7 @@ from audit.errors import BadFilter
 from audit.ids import uuid7
 from audit.models import DecisionRecord
 from audit.query import RecordFilter, find_records, parse_filter, parse_sequence
+from tests.engine import elsewhere
 
 from .conftest import make_story, record
 
@@ -151,9 +151,7 @@ def test_nothing_is_counted_and_a_page_is_one_question(story, django_assert_num_
 
 
 def test_a_search_that_takes_too_long_is_told_and_not_an_error(db):
-    values = connection.settings_dict
-    login = {"host": values["HOST"], "port": values["PORT"], "user": values["USER"], "password": values["PASSWORD"]}
-    with psycopg.connect(dbname=values["NAME"], **login) as other:
+    with elsewhere() as other:
         other.execute("LOCK TABLE audit_decisionrecord IN ACCESS EXCLUSIVE MODE")  # as slow as it gets
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = '50ms'")

@@ -2,9 +2,7 @@
 
 from functools import partial
 
-import psycopg
 import pytest
-from django.db import connection
 
 from agents.conf import DUE_CHANNEL
 from audit.authority import Role
@@ -16,7 +14,7 @@ from plans.models import Attempt, Plan, Step, TargetLock
 from plans.selectors import waits
 from plans.targets import targets_of
 from tests import factories
-from tests.engine import Engine, claim, names, stage, statuses, together
+from tests.engine import Engine, claim, elsewhere, names, stage, statuses, together
 from tests.plans.approval.test_tampering import change
 
 pytestmark = [pytest.mark.django_db, pytest.mark.e2e_03]
@@ -355,11 +353,7 @@ class TestRaces:
 def test_the_dispatcher_is_rung_when_a_lock_is_free(transactional_db, requester, approver):
     factories.make_agent("infra-1", slots=4)
     plan = factories.approve(factories.make_plan(requester, on("atlas")), approver)
-    values = connection.settings_dict
-    with psycopg.connect(
-        host=values["HOST"], port=values["PORT"], user=values["USER"], password=values["PASSWORD"],
-        dbname=values["NAME"], autocommit=True,
-    ) as ear:  # fmt: skip
+    with elsewhere(autocommit=True) as ear:
         ear.execute(f"LISTEN {DUE_CHANNEL}")
         services.cancel_plan(actor=Actor.person(approver), plan_id=plan.pk, reason="x")
         assert list(ear.notifies(timeout=2, stop_after=1))
