@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -62,8 +63,13 @@ class Up:
 
     def children(self) -> dict[str, psutil.Process]:
         """The leaders of the children, by the last word that tells them apart."""
-        leaders = [child for child in tagged(DataFolder(self.folder).tag) if os.getpgid(child.pid) == child.pid]
-        return {child.name(): child for child in leaders}
+        found = {}
+        for child in tagged(DataFolder(self.folder).tag):
+            # One that was killed may be listed and gone before it is asked.
+            with suppress(psutil.Error, ProcessLookupError):
+                if os.getpgid(child.pid) == child.pid:
+                    found[child.name()] = child
+        return found
 
     def answers(self, path: str = "/readyz") -> bool:
         try:
