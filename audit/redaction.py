@@ -20,8 +20,9 @@ _NAME: Final = (
 )
 _STAND_IN: Final = r"""\[hidden\ [a-z\ ]+\]|\{\{[^{}]*\}\}"""
 # In quotes to their end, or the line's where none ends them; else to white space. What is as a whole only a reference stays.
+_REFERENCE: Final = rf"""(?:{_STAND_IN}|null|none|true|false|env:[a-z_]\w*|file:/[^\s"',;}}\]=:]+)"""
 _VALUE: Final = rf"""
-    (?!(?P<quote>["']?)(?:{_STAND_IN}|null|none|true|false|env:[a-z_]\w*|file:/[^\s"',;}}\]=:]+)(?P=quote)(?:[\s"',;}}\]]|\Z))
+    (?!(?P<quote>["']?){_REFERENCE}(?P=quote)(?:[\s"',;}}\]]|\Z))
     (?:"(?:[^"\\]|\\.){{3,}}+"|'(?:[^'\\]|\\.){{3,}}+'|"[^"\n]{{3,}}|'[^'\n]{{3,}}|(?:{_STAND_IN}|[^\s"',;}}\]]){{3,}})"""
 
 # The kind, what each text that holds one has in it in lower case, and the pattern. A pattern starts at most once in a run of its
@@ -70,6 +71,26 @@ _SHAPES: Final[tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...]] = (
 # Most texts have none of these and are done after a look for them.
 _HINTS: Final = tuple(hint for _, hints, _ in _SHAPES for hint in hints)
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;:]*m")
+# A key whose value is a secret, and a value that is none.
+_NAMED: Final = re.compile(rf"(?is){_NAME}\Z")
+_NO_SECRET: Final = re.compile(rf"(?isx){_REFERENCE}|.{{0,2}}")
+
+# What goes on over the lines after the one it begins in: its end if it says so, and what the last word of a line in it looks like.
+_BODIES: Final = {
+    "private key": (
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?!.*-----END )"),
+        re.compile(r"-----END [A-Z ]*PRIVATE KEY-----"),
+        re.compile(r"""[A-Za-z0-9+/=]*["',]*"""),
+    ),
+    "vault text": (
+        re.compile(r"\$ANSIBLE_VAULT;[0-9.]+;\w+"),
+        None,
+        re.compile(r"""[0-9a-f]{2,}["',]*"""),
+    ),
+}
+_KEY_HEADER: Final = re.compile(
+    r"(?:Proc-Type|DEK-Info|Comment): "
+)  # RFC 1421; it stands between a key's first line and its text
 
 
 def _may_hide(text: str) -> bool:
@@ -98,6 +119,44 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
     return text if hidden == bare else hidden
 
 
+class Lines:
+    """Redacts the lines of one stream of output in order: what goes on over several lines is hidden in each of them.
+
+    A line that does not look like a part of it ends it, so a key without an end hides nothing but itself.
+    """
+
+    def __init__(self) -> None:
+        self._inside = ""  # the kind that the line before did not end
+        self._words = (
+            1  # as many as a line inside has at most: what stands before the first one, and a part of the secret
+        )
+
+    def redact(self, line: str) -> str:
+        """The next line without what is secret in it."""
+        if not self._inside and "-----BEGIN" not in line and "$ANSIBLE_VAULT" not in line:
+            return redact(line)
+        bare, hidden = _COLOUR.sub("", line), ""
+        if self._inside:
+            hidden, bare = self._go_on(bare)
+        for kind, (begin, _, _) in _BODIES.items():
+            if found := begin.search(bare):
+                self._inside, self._words = kind, len(bare[: found.start()].split()) + 1
+        return hidden + redact(bare)
+
+    def _go_on(self, line: str) -> tuple[str, str]:
+        """What stands for the part of this line that is inside, and the rest of it."""
+        kind = self._inside
+        _, end, body = _BODIES[kind]
+        found = end.search(line) if end else None
+        words = line.split()
+        if found is None and (not words or _KEY_HEADER.search(line)):
+            return "", line
+        if found is None and len(words) <= self._words and body.fullmatch(words[-1]):
+            return HIDDEN.format(kind=kind), ""
+        self._inside = ""
+        return (HIDDEN.format(kind=kind), line[found.end() :]) if found else ("", line)
+
+
 def redact_value(value: Any, known: Iterable[str] = ()) -> Any:
     """A JSON value with every string in it redacted, keys included."""
     known = tuple(known)
@@ -116,5 +175,12 @@ def _redacted(value: Any, known: tuple[str, ...]) -> Any:
     if isinstance(value, list):
         return [_redacted(item, known) for item in value]
     if isinstance(value, dict):
-        return {redact(str(key), known): _redacted(item, known) for key, item in value.items()}
+        return {redact(str(key), known): _of_key(str(key), item, known) for key, item in value.items()}
     return value
+
+
+def _of_key(key: str, value: Any, known: tuple[str, ...]) -> Any:
+    """The value of a key, which may name it a secret."""
+    if isinstance(value, str) and _NAMED.search(key) and not _NO_SECRET.fullmatch(value):
+        return HIDDEN.format(kind="secret")
+    return _redacted(value, known)

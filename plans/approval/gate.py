@@ -70,6 +70,7 @@ class Answer:
     decision: str
     digest: str
     approver_id: int
+    counts: bool  # an approval of somebody who might give it today
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,7 @@ class Standing:
     @property
     def missing(self) -> int:
         """How many approvals are still needed."""
-        given = sum(answer.decision == Decision.APPROVED for answer in self.answers)
-        return max(0, int(self.policy["approvals_needed"]) - given)
+        return max(0, int(self.policy["approvals_needed"]) - sum(answer.counts for answer in self.answers))
 
 
 def standing(plan: Plan, *, viewer: Any) -> Standing:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,7 @@ from agents.errors import StateRefused
 from agents.output import sanitise
 from agents.tools.base import Stream
 from audit.canonical import as_json, plain
-from audit.redaction import redact, redact_value
+from audit.redaction import Lines, redact_value
 from plans import live, state
 from plans.conf import (
     BEAT_SECONDS,
@@ -64,6 +65,7 @@ class StepContext:
         self._count = 0
         self._hash = hashlib.sha256()
         self._waiting: list[tuple[str, str]] = []
+        self._redactors = defaultdict[str, Lines](Lines)  # by stream: each is read in its own order
         self._since = 0.0
         self._reached: Callable[[], dict[str, Any]] | None = None
         self._kept = -math.inf  # the first checkpoint is kept at once
@@ -74,7 +76,7 @@ class StepContext:
         """Say one line of output."""
         if not self._waiting:
             self._since = time.monotonic()
-        self._waiting.append((stream, redact(sanitise(text))))
+        self._waiting.append((stream, self._redactors[stream].redact(sanitise(text))))
         self._flush_if_due()
 
     def event(self, type_: str, data: dict[str, Any]) -> None:

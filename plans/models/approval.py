@@ -6,10 +6,12 @@ from typing import ClassVar
 
 import pgtrigger
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
+from audit.authority import Role
 from audit.ids import uuid7
 from plans.enums import Decision
 
@@ -40,6 +42,20 @@ class ApprovalPolicy(models.Model):
         return f"{self.name} v{self.version}"
 
 
+class ApprovalQuerySet(models.QuerySet["Approval"]):
+    """Chainable filters of answers."""
+
+    def weighed(self, policy: ApprovalPolicy | None) -> ApprovalQuerySet:
+        """Each with `counts`: whether it is an approval of somebody who might give it today, as chiffon_standing counts them."""
+        person = get_user_model().objects.filter(
+            pk=OuterRef("approver"), is_active=True, groups__name=Role.APPROVER.value
+        )
+        counts = Q(Exists(person), decision=Decision.APPROVED)
+        if policy is None or policy.four_eyes:
+            counts &= ~Q(approver=F("requester")) & (Q(author=None) | ~Q(approver=F("author")))
+        return self.annotate(counts=counts)  # type: ignore[no-redef]  # declared on the model, for who reads it
+
+
 class Approval(models.Model):
     """A recorded answer to one digest. Never changed, never removed."""
 
@@ -63,6 +79,9 @@ class Approval(models.Model):
     policy = models.ForeignKey(ApprovalPolicy, on_delete=models.PROTECT, related_name="+", db_index=False)
     four_eyes = models.BooleanField(help_text="What the policy said when the answer was given.")
     at = models.DateTimeField(db_default=Now())
+
+    counts: bool  # of one that was weighed
+    objects = ApprovalQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["id"]

@@ -55,6 +55,14 @@ class Plan(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="plans", db_index=False
     )
     trace_id = models.UUIDField(default=uuid7, db_index=True, editable=False)
+    undoes = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="undos",
+        db_index=False,
+        help_text="The plan that it was written to undo.",
+    )
     goal = models.TextField()
     summary = models.TextField(default="")
     service = models.CharField(max_length=128, default="")
@@ -91,6 +99,7 @@ class Plan(models.Model):
             models.Index(fields=["number"], name="plan_not_ended", condition=Q(ended=False)),
             models.Index(fields=["requester", "number"], name="plan_by_requester"),
             models.Index(fields=["waits_since"], name="plan_that_waits", condition=Q(waits_since__isnull=False)),
+            models.Index(fields=["undoes"], name="plan_that_undoes", condition=Q(undoes__isnull=False)),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(name="priority_is_one_to_five", condition=Q(priority__range=(1, 5))),

@@ -15,11 +15,14 @@ from plans.planning.drafts import ActionDraft, PlanDraft, StepDraft
 
 
 @requires_transaction
-def save_plan(draft: PlanDraft, *, requester: Any, request: Request | None, because: str) -> Plan:
+def save_plan(
+    draft: PlanDraft, *, requester: Any, request: Request | None, because: str, undoes: Plan | None = None
+) -> Plan:
     """Save a valid draft as a plan with its first revision, give it its digest, and let it wait for approval."""
     plan = Plan(
         request=request,
         requester=requester,
+        undoes=undoes,
         goal=draft.goal,
         summary=draft.summary,
         service=draft.service,

@@ -11,7 +11,7 @@ from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, QuerySe
 from audit.authority import Action, may
 from audit.context import Actor
 from plans.enums import RequestStatus, Risk, Stage, StepKind, StepStatus
-from plans.models import Approval, Plan, Request, Revision, Step
+from plans.models import Approval, ApprovalPolicy, Plan, Request, Revision, Step
 from plans.permissions import visible_plans
 from plans.selectors.policy import active_policy
 
@@ -130,7 +130,7 @@ def inbox_page(actor: Actor, tab: str = "me", glance: int | None = None) -> Inbo
         "runs": stuck.values("plan").distinct().count(),
         "decided": decided.count(),
     }
-    rows = _rows(list((mine if tab == "me" else pending)[:SHOWN])) if tab in ("me", "all") else []
+    rows = _rows(list((mine if tab == "me" else pending)[:SHOWN]), policy) if tab in ("me", "all") else []
     chosen = next((row for row in rows if row.plan.number == glance), rows[0] if rows else None)
     return InboxPage(
         tab=tab,
@@ -153,7 +153,7 @@ def _by_run(stuck: QuerySet[Step]) -> list[StuckRun]:
     return sorted(runs, key=lambda run: -run.step.plan.number)[:SHOWN]
 
 
-def _rows(revisions: list[Revision]) -> list[Row]:
+def _rows(revisions: list[Revision], policy: ApprovalPolicy | None) -> list[Row]:
     """Add to each revision its hosts, steps and approvals, in three queries for all of them."""
     ids = [revision.pk for revision in revisions]
     hosts: dict[Any, list[str]] = {pk: [] for pk in ids}
@@ -167,7 +167,7 @@ def _rows(revisions: list[Revision]) -> list[Row]:
         undo[pk] += bool(reversible_by) or step in undone
         hosts[pk] += [name for name in names if name not in hosts[pk]]
     votes: dict[Any, list[Approval]] = {pk: [] for pk in ids}
-    for vote in Approval.objects.filter(Q(revision__in=ids)).select_related("approver"):
+    for vote in Approval.objects.filter(revision__in=ids).select_related("approver").weighed(policy):
         votes[vote.revision_id].append(vote)
     return [
         Row(
@@ -175,7 +175,7 @@ def _rows(revisions: list[Revision]) -> list[Row]:
             hosts=hosts[revision.pk],
             steps=steps[revision.pk],
             reversible=undo[revision.pk],
-            approvals=sum(vote.decision == "approved" for vote in votes[revision.pk]),
+            approvals=sum(vote.counts for vote in votes[revision.pk]),
             votes=votes[revision.pk],
         )
         for revision in revisions

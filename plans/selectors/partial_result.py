@@ -25,7 +25,6 @@ from plans.selectors.undoing import (
     Undoing,
     taken_back_tale,
     undoing_of,
-    undone_plan,
     undos_of,
     why_not_gone_on,
 )
@@ -140,7 +139,7 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
     rights = _rights(plan, actor)
     undos = undos_of(plan) if plan.stage in AT_REST else []
     failed = plan.stage == Stage.FAILED  # any other plan goes on by itself, or not at all, whatever another one undid
-    no_way_on = why_not_gone_on(plan, undone_plan(plan, by_id.values()), undos) if failed else ""
+    no_way_on = why_not_gone_on(plan, undos) if failed else ""
     attempts: dict[UUID, list[Attempt]] = defaultdict(list)
     rows = Attempt.objects.filter(step__in=[step.pk for step in told]).select_related("agent")
     for attempt in rows.defer("input", "output").order_by("number"):

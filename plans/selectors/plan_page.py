@@ -15,7 +15,7 @@ from plans.selectors.partial_result import PartialResult, partial_result
 from plans.selectors.policy import active_policy, approvers
 from plans.selectors.revisions import Changes, changes_of, done_in
 from plans.selectors.steps import STEPS_SHOWN, StepView, graph_of, undoing, views_of
-from plans.selectors.undoing import undone_since
+from plans.selectors.undoing import undone_since, why_not_gone_on
 from plans.selectors.waits import behind
 from plans.words import Coverage, cover, spans_of
 
@@ -26,6 +26,7 @@ class Verdict:
 
     policy: ApprovalPolicy | None
     needed: int
+    have: int  # approvals that count
     votes: list[Approval]
     deciders: list[Any]
     more_deciders: int
@@ -33,11 +34,7 @@ class Verdict:
     why_not: str
     mine: Approval | None
     author: Any = None  # who wrote the revision and may not decide about it, if that is not the requester
-
-    @property
-    def have(self) -> int:
-        """How many have approved this revision."""
-        return sum(vote.decision == Decision.APPROVED for vote in self.votes)
+    overtaken: str = ""  # why nobody can approve it as it is: what it builds on, or undoes, has changed meanwhile
 
     @property
     def missing(self) -> int:
@@ -162,8 +159,10 @@ def current_revision(plan: Plan) -> Revision:
 
 def verdict_on(plan: Plan, revision: Revision, actor: Actor) -> Verdict:
     """Who must agree to a revision, who did, and what this person may do."""
-    votes = list(Approval.objects.filter(revision=revision).select_related("approver", "policy").order_by("at", "id"))
-    policy = votes[-1].policy if votes and plan.stage != Stage.PENDING_APPROVAL else active_policy()
+    answers = Approval.objects.filter(revision=revision).select_related("approver", "policy").order_by("at", "id")
+    pending, asked = plan.stage == Stage.PENDING_APPROVAL, active_policy()
+    votes = list(answers.weighed(asked))
+    policy = votes[-1].policy if votes and not pending else asked
     four_eyes = policy is None or policy.four_eyes
     mine = next((vote for vote in votes if actor.user is not None and vote.approver_id == actor.user.pk), None)
     named, more = approvers()
@@ -174,6 +173,7 @@ def verdict_on(plan: Plan, revision: Revision, actor: Actor) -> Verdict:
     return Verdict(
         policy=policy,
         needed=policy.approvals_needed if policy else 1,
+        have=sum(vote.counts if pending else vote.decision == Decision.APPROVED for vote in votes),
         votes=votes,
         deciders=deciders,
         more_deciders=more,
@@ -181,6 +181,7 @@ def verdict_on(plan: Plan, revision: Revision, actor: Actor) -> Verdict:
         why_not=why_not,
         mine=mine,
         author=revision.author if four_eyes and revision.author_id != plan.requester_id else None,
+        overtaken=why_not_gone_on(plan) if pending else "",
     )
 
 

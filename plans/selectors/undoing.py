@@ -1,6 +1,6 @@
 """What would undo the steps of a plan that are done: their approved rollbacks, or what their playbooks name.
 
-And what plans of their own have undone of it since. The trail tells which those are.
+And what plans of their own have undone of it since.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from uuid import UUID
 
 from django.db.models import Max
 
-from audit.query import MOST, RecordFilter, find_records
 from plans.enums import HOLDING_STAGES, Stage, StepKind, StepStatus
 from plans.models import IN_ORDER, Attempt, Plan, Step
 from plans.recovery import named
 
-_ASKED = "plan.undo_asked"
 _UNDO = "undo-"
 _LONGEST_KEY = 58  # that still has room for this word before it
 AT_REST = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED, Stage.REJECTED)  # the last after an earlier revision ran
@@ -152,40 +150,21 @@ def undos_of(plan: Plan) -> list[UndoPlan]:
     """The plans that were written to undo this one, the newest first."""
     if plan.started_at is None:
         return []
-    asked = find_records(RecordFilter(trace_id=plan.trace_id, types=(_ASKED,)), limit=MOST).records
-    numbers = [int(record.metadata["number"]) for record in asked]
-    if not numbers:
+    plans = list(Plan.objects.filter(undoes=plan).order_by("-number"))
+    if not plans:
         return []
     went_on = Attempt.objects.filter(plan=plan).aggregate(at=Max("started_at"))["at"]
     rows: dict[UUID, list[Step]] = defaultdict(list)
-    found = Step.objects.filter(plan__number__in=numbers, kind=StepKind.STEP)
+    found = Step.objects.filter(plan__in=plans, kind=StepKind.STEP)
     for row in found.only("plan", "key", "status", "started_at", "finished_at"):
         rows[row.plan_id].append(row)
-    return [
-        UndoPlan(one.number, Stage(one.stage), _after(went_on, one.created_at), rows[one.pk])
-        for one in Plan.objects.filter(number__in=numbers).order_by("-number")
-    ]
+    return [UndoPlan(one.number, Stage(one.stage), _after(went_on, one.created_at), rows[one.pk]) for one in plans]
 
 
 def undone_since(plan: Plan) -> str:
     """What other plans undid of a plan at rest, or are about to, as sentences; empty if nothing."""
     undos = undos_of(plan) if plan.stage in AT_REST else []
     return undoing_of(plan, undos=undos).since if undos else ""
-
-
-def undone_plan(plan: Plan, keys: Iterable[str]) -> Plan | None:
-    """The plan that this one was written to undo, if it was. `keys` are those of its steps."""
-    if plan.request_id is not None or not any(key.startswith(_UNDO) or len(key) > _LONGEST_KEY for key in keys):
-        return None  # so nobody searches the trail for every plan that is approved
-    before = None
-    while True:
-        page = find_records(RecordFilter(types=(_ASKED,)), before=before, limit=MOST)
-        for record in page.records:
-            if record.metadata["number"] == plan.number:
-                return Plan.objects.filter(pk=record.subject_id).first()
-        if page.older is None:
-            return None
-        before = page.older
 
 
 def taken_back(undos: Sequence[UndoPlan], steps: Iterable[Step]) -> dict[str, TakenBack]:
@@ -213,12 +192,13 @@ def taken_back_tale(taken: Mapping[str, TakenBack]) -> str:
     return " ".join(said)
 
 
-def why_not_gone_on(plan: Plan, undone: Plan | None, undos: Sequence[UndoPlan]) -> str:
+def why_not_gone_on(plan: Plan, undos: Sequence[UndoPlan] | None = None) -> str:
     """Why a plan may not go on, or begin: what it builds on was undone, or what it undoes has gone on. Empty if it may.
 
-    `undos` are the plans that were written to undo it, `undone` the one that it was written to undo, as it is now.
+    `undos` are the plans that were written to undo it, if they are known.
     """
-    return _why_not_built_on(plan, undos) or (_why_not_undone(undone, plan.number) if undone else "")
+    built_on = _why_not_built_on(plan, undos_of(plan) if undos is None else undos)
+    return built_on or (_why_not_undone(plan.undoes, plan.number) if plan.undoes else "")
 
 
 def _why_not_built_on(plan: Plan, undos: Sequence[UndoPlan]) -> str:

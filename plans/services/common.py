@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from audit.trail import requires_transaction
 from plans.errors import IllegalTransition, NotFound, Refused
 from plans.models import Plan
 from plans.planning.validation import text_errors
-from plans.selectors.undoing import undone_plan, undos_of, why_not_gone_on
+from plans.selectors.undoing import why_not_gone_on
 
 LONGEST_COMMENT = 2_000
 
@@ -63,14 +62,13 @@ def not_undone(plan: Plan) -> IllegalTransition:
 
 
 @requires_transaction
-def check_not_overtaken(plan: Plan, keys: Iterable[str]) -> None:
+def check_not_overtaken(plan: Plan) -> None:
     """Refuse that a plan goes on, or begins, from what another plan has undone, or undoes what has gone on meanwhile.
 
     The caller holds the plan; the one that it undoes is held here. So of a plan that goes on and the one that undoes it, whichever is
-    let go on first does, and the other one is refused. `keys` are those of its steps. Raises IllegalTransition.
+    let go on first does, and the other one is refused. Raises IllegalTransition.
     """
-    undone = undone_plan(plan, keys)
-    if undone is not None:
-        undone = Plan.objects.select_for_update(no_key=True).get(pk=undone.pk)
-    if reason := why_not_gone_on(plan, undone, undos_of(plan)):
+    if plan.undoes_id is not None:
+        plan.undoes = Plan.objects.select_for_update(no_key=True).get(pk=plan.undoes_id)
+    if reason := why_not_gone_on(plan):
         raise IllegalTransition(reason)

@@ -108,7 +108,7 @@ def _start(plan: Plan, standing: gate.Standing, voters: Sequence[str]) -> None:
 def _check_unchanged(plan: Plan, standing: gate.Standing) -> None:
     if difference := gate.differs(plan, standing):
         raise DigestMismatch(difference)
-    check_not_overtaken(plan, (row["key"] for row in standing.rows))
+    check_not_overtaken(plan)
 
 
 def _reject(actor: Actor, plan: Plan, reason: str, digest: str) -> None:
@@ -165,6 +165,6 @@ def _answer(actor: Actor, plan: Plan, standing: gate.Standing, decision: Decisio
 
 
 def _voters(standing: gate.Standing) -> list[str]:
-    given = [answer.approver_id for answer in standing.answers if answer.decision == Decision.APPROVED]
+    given = [answer.approver_id for answer in standing.answers if answer.counts]
     people = get_user_model().objects.in_bulk(given) if given else {}
     return [full_name(people[pk]) for pk in given]

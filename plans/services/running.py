@@ -81,7 +81,7 @@ def give_up_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
 
 def _retry(actor: Actor, plan: Plan, key: str | None, reason: str, hosts: Hosts) -> Plan:
     steps = _stuck(plan, key)
-    check_not_overtaken(plan, engine.current_steps(plan).values_list("key", flat=True))
+    check_not_overtaken(plan)
     left = _left(steps) if hosts else {}
     for step in steps:
         only = left.get(step.pk)

@@ -56,7 +56,7 @@ def undo_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
         draft = valid_draft(goal[:2000], _program(plan, undoing), None, None)
         draft = replace(draft, summary=undoing.tale, risk_facts=(_fact(plan), *draft.risk_facts[1:]))
         because = f"Undoes what plan {plan.number} did." + (f" {reason}" if reason else "")
-        made = save_plan(draft, requester=actor.user, request=None, because=because)
+        made = save_plan(draft, requester=actor.user, request=None, because=because, undoes=plan)
         trail.record(
             "plan.undo_asked",
             subject=("plan", plan.pk),

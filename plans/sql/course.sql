@@ -97,10 +97,17 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION chiffon_standing(p_plan uuid, p_number integer) RETURNS text STABLE LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
--- What a plan's revision needs from its approvers and what it has, as JSON; NULL if there is no such revision, or no policy.
+-- What a plan's revision needs from its approvers and what it has, as JSON; NULL if there is no such revision, or no policy. An approval
+-- counts while the one who gave it might give it today (ApprovalQuerySet.weighed says the same of the pages).
 BEGIN
     RETURN (SELECT format('{"revision":%s,"policy":%s,"answers":%s,"rows":%s}', to_json(revision), to_json(policy), (
-            SELECT coalesce(json_agg(json_build_object('decision', decision, 'digest', digest, 'approver_id', approver_id) ORDER BY id), '[]')
+            SELECT coalesce(json_agg(json_build_object('decision', decision, 'digest', digest, 'approver_id', approver_id,
+                'counts', decision = 'approved'
+                    AND NOT (policy.four_eyes AND approver_id IN (requester_id, coalesce(author_id, requester_id)))
+                    AND EXISTS (SELECT FROM auth_user person
+                        JOIN auth_user_groups member ON member.user_id = person.id JOIN auth_group role ON role.id = member.group_id
+                        WHERE person.id = approver_id AND person.is_active AND role.name = 'approver')
+                ) ORDER BY id), '[]')
             FROM plans_approval WHERE revision_id = revision.id), chiffon_rows(revision.id))
         FROM plans_revision revision JOIN plans_approvalpolicy policy ON policy.active
         WHERE revision.plan_id = p_plan AND revision.number = p_number);

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from audit.redaction import redact, redact_value
+from audit.redaction import Lines, redact, redact_value
 
 # Each began a pattern anew, or could, wherever it stands.
 WORST = [
@@ -152,3 +152,54 @@ def test_a_template_with_a_secret_after_it_is_no_reference():
 )
 def test_ordinary_words_and_references_stay(text):
     assert redact(text) == text
+
+
+KEY = [
+    "-----BEGIN OPENSSH PRIVATE KEY-----",
+    "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU",
+    "QyNTUxOQAAACDtWQ==",
+    "-----END OPENSSH PRIVATE KEY-----",
+]
+VAULT = ["$ANSIBLE_VAULT;1.1;AES256", "33363763316438643134376666", "3835"]
+
+
+@pytest.mark.parametrize("before", ["", "    ", "+", "web1 | ", "\x1b[32m"])
+def test_a_private_key_is_hidden_in_every_line_that_it_takes_and_nothing_after_it(before):
+    lines = Lines()
+    said = [lines.redact(before + line) for line in ["ready", *KEY, "ok: [web1]", "done"]]
+    assert said[0].endswith("ready")
+    assert all("hidden private key" in line for line in said[1:5])
+    assert not [line for line in said if "b3Blb" in line or "QyNT" in line]
+    assert [line.removeprefix(before) for line in said[5:]] == ["ok: [web1]", "done"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        ([KEY[0], KEY[1], "it is running", "word"], ["[hidden private key]", "[hidden private key]", "it is running", "word"]),
+        ([" ".join(KEY), "word"], ["[hidden private key]", "word"]),
+        ([KEY[0], "Proc-Type: 4,ENCRYPTED", "", KEY[1]], ["[hidden private key]", "Proc-Type: 4,ENCRYPTED", "", "[hidden private key]"]),
+        ([KEY[0], KEY[1], KEY[3] + " password=hunter22"], ["[hidden private key]", "[hidden private key]", "[hidden private key] password=[hidden secret]"]),
+        ([*KEY, *KEY], ["[hidden private key]"] * 8),
+        ([f"key: {VAULT[0]}", *VAULT[1:], "word", "3835"], ["key: [hidden vault text]", "[hidden vault text]", "[hidden vault text]", "word", "3835"]),
+    ],
+)  # fmt: skip
+def test_what_goes_on_over_lines_ends_where_its_text_does(printed, said):
+    lines = Lines()
+    assert [lines.redact(line) for line in printed] == said
+
+
+def test_a_key_that_names_a_secret_hides_its_value():
+    assert redact_value({"db_password": "hunter22", "token": 7, "a": [{"apiKey": "hunter22"}]}) == {
+        "db_password": "[hidden secret]",
+        "token": 7,
+        "a": [{"apiKey": "[hidden secret]"}],
+    }
+    kept = {
+        "password": "env:KUMA",
+        "secret": "{{ steps.a.output.b }}",
+        "token": "",
+        "passphrase": "file:/run/x",
+        "tokens": "three",
+    }
+    assert redact_value(kept) == kept

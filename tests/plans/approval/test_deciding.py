@@ -213,6 +213,38 @@ class TestTwice:
         assert stage(plan) == Stage.APPROVED
         assert Plan.objects.get(pk=plan.pk).stage_reason == "Approved by approver, second."
 
+    @pytest.mark.parametrize("leaves", [lambda person: person.groups.clear(), lambda person: person.__class__.objects.filter(pk=person.pk).update(is_active=False)], ids=["role lost", "switched off"])  # fmt: skip
+    def test_an_approval_counts_while_its_giver_may_approve(self, requester, approver, client, leaves):
+        factories.make_policy(approvals_needed=2)
+        plan = factories.make_plan(requester)
+        digest = factories.digest_of(plan)
+        approve(approver, plan, digest)
+        leaves(approver)
+        approve(make_user("second", Role.APPROVER), plan, digest)
+        assert stage(plan) == Stage.PENDING_APPROVAL, "one of two is no approver any more"
+        client.force_login(requester)
+        page = client.get(f"/plans/{plan.number}/").content.decode()
+        assert "Needs 2 approvals, has 1" in page
+        assert page.count("Does not count") == 1
+        client.force_login(make_user("third", Role.APPROVER))
+        inbox = client.get("/").content.decode()
+        assert "needs 2, has 1" in inbox
+        assert inbox.count("does not count") == 1
+        approve(make_user("third", Role.APPROVER), plan, digest)
+        assert Plan.objects.get(pk=plan.pk).stage_reason == "Approved by second, third."
+
+    def test_four_eyes_also_for_an_approval_given_before_the_policy_asked_for_them(self, requester):
+        factories.make_policy(approvals_needed=2, four_eyes=False)
+        both = make_user("both", Role.REQUESTER, Role.APPROVER)
+        plan = factories.make_plan(both)
+        digest = factories.digest_of(plan)
+        approve(both, plan, digest)
+        factories.make_policy(approvals_needed=2, four_eyes=True)
+        approve(make_user("second", Role.APPROVER), plan, digest)
+        assert stage(plan) == Stage.PENDING_APPROVAL
+        approve(make_user("third", Role.APPROVER), plan, digest)
+        assert Plan.objects.get(pk=plan.pk).stage_reason == "Approved by second, third."
+
     def test_one_of_two_may_still_reject(self, requester, approver):
         factories.make_policy(approvals_needed=2)
         plan = factories.make_plan(requester)

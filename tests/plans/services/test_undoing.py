@@ -334,18 +334,31 @@ def test_of_a_retry_and_an_undo_at_once_one_is_refused():
 
 
 def searches(plan, actor):
-    """How often the trail is searched for plans that undo others, by the page of a run, that of a plan, and its partial result."""
+    """How often plans that undo others are looked for, by the page of a run, that of a plan, and its partial result."""
     found = []
     for read in (run_page, plan_page, partial_result):
         with CaptureQueriesContext(connection) as statements:
             read(Plan.objects.get(pk=plan.pk), actor)
-        found.append(sum("plan.undo_asked" in one["sql"] for one in statements))
+        found.append(sum('"undoes_id" = ' in one["sql"] for one in statements))
     return found
 
 
-def test_the_trail_is_searched_for_undos_once_and_only_where_that_matters(done, who):
+def test_plans_that_undo_are_looked_for_once_and_only_where_that_matters(done, who):
     assert searches(done(*three()), who) == [1, 1, 1]
     stuck = done(step("undo-a"), step("b", "diagnostic.fail", input=BROKEN))  # named like one that undoes another
-    assert (stage(stuck), searches(stuck, who)) == ("failed", [2, 2, 2])
+    assert (stage(stuck), searches(stuck, who)) == ("failed", [1, 1, 1])
     Plan.objects.filter(pk=stuck.pk).update(stage="executing")
     assert searches(stuck, who) == [0, 0, 0]
+
+
+def test_a_plan_that_nobody_can_approve_as_it_is_says_so_and_offers_no_approval(done, who, approver, engine, client):
+    plan = done(step("a", rollback=undo("a")), step("b", "diagnostic.fail", input=BROKEN, depends_on=["a"]))
+    made = services.undo_plan(actor=who, plan_id=plan.pk)
+    client.force_login(approver)
+    assert 'id="approve"' in client.get(f"/plans/{made.number}/").content.decode()
+    services.retry_plan(actor=who, plan_id=plan.pk)
+    engine.run()
+    page = client.get(f"/plans/{made.number}/").content.decode()
+    assert f"Nobody can approve this as it is.</strong> Plan {plan.number} went on after this was written" in page
+    assert 'id="approve"' not in page
+    assert 'id="reject"' in page
