@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     known = ", ".join(sorted(WORKLOADS))
     parser.add_argument("workloads", nargs="*", type=_workload, metavar="W", help=f"which of {known}; all if none")
     parser.add_argument("--scale", type=_scale, default=1.0, help="the sizes' factor, as 0.1; 1 is what is reported")
-    parser.add_argument("--rounds", type=int, default=2, choices=range(1, 11), help="turns of Chiffon and raw Celery")
+    parser.add_argument("--rounds", type=int, default=5, choices=range(1, 11), help="turns of Chiffon and raw Celery")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the JSON lines go")
     parser.add_argument("--folder", type=Path, default=None, help="where the data goes; the disk matters")
     return parser

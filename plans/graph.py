@@ -192,15 +192,21 @@ def _place(
         if before in boxes
     ]
     lanes: Counter[int] = Counter()
+    around: Counter[int] = Counter()
     for node in undoing:
         if (step := boxes.get(node.undoes)) is None:
             continue
         put(node.key, step.x, EDGE + height + 2 * GAP_Y + lanes[step.x] * (tall + GAP_Y))
         lanes[step.x] += 1
-        curves.append(_undo_curve(step, boxes[node.key]))
+        is_free = not any(box.x == step.x and step.y < box.y < boxes[node.key].y for box in boxes.values())
+        beside = None if is_free else min(10 + 6 * around[step.x], GAP_X - 12)
+        curves.append(_undo_curve(step, boxes[node.key], beside))
+        around[step.x] += not is_free
     below = max(lanes.values(), default=0)
     whole = height + (GAP_Y + below * (tall + GAP_Y) if below else 0) + EDGE + edge
     width = len(columns) * (WIDTH + GAP_X) - GAP_X + EDGE + edge
+    if around[EDGE + (len(columns) - 1) * (WIDTH + GAP_X)]:
+        width += GAP_X - 12  # beside the last column, too
     return Drawing(width, whole, list(boxes.values()), curves, says, wide=len(columns) > 3)
 
 
@@ -253,10 +259,16 @@ def _bar(tones: Iterable[str]) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def _undo_curve(step: Box, undo: Box) -> Curve:
+def _undo_curve(step: Box, undo: Box, beside: int | None) -> Curve:
+    """Straight down; so far `beside` the column if other boxes stand in between."""
     x1, y1, x2, y2 = step.x + step.width // 2, step.y + step.height, undo.x + undo.width // 2, undo.y - 7
-    path = f"M{x1} {y1}L{x2} {y2}"
-    return Curve(path, f"M{x2 - 4} {y2}L{x2} {y2 + 7}L{x2 + 4} {y2}z", hot=undo.node.spins, ghost=undo.node.ghost)
+    path, arrow = f"M{x1} {y1}V{y2}", f"M{x2 - 4} {y2}L{x2} {y2 + 7}L{x2 + 4} {y2}z"
+    if beside is not None:
+        x1, y1, x2, y2 = x1 + step.width // 2, y1 - 12, undo.x + undo.width + 7, undo.y + undo.height // 2
+        out = x1 + beside
+        path = f"M{x1} {y1}C{out} {y1} {out} {y1} {out} {y1 + 10}V{y2 - 10}C{out} {y2} {out} {y2} {x2} {y2}"
+        arrow = f"M{x2} {y2 - 4}L{x2 - 7} {y2}L{x2} {y2 + 4}z"
+    return Curve(path, arrow, hot=undo.node.spins, ghost=undo.node.ghost)
 
 
 def _curve(start: Box, end: Box, passes: Iterable[tuple[int, int]]) -> Curve:

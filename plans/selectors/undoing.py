@@ -81,6 +81,7 @@ class Undoing:
     begun: list[str] = field(default_factory=list)  # not done, and what undoes them reads what they would have answered
     taken: Mapping[str, TakenBack] = field(default_factory=dict)  # what other plans undid of it, or began to
     why_not: str = ""  # which plan undid all of it, or is about to
+    others: Sequence[int] = ()  # the numbers of those plans
 
     @property
     def keys(self) -> list[str]:
@@ -130,10 +131,12 @@ def undoing_of(plan: Plan, *, rows: Iterable[Step] | None = None, undos: Sequenc
     taken = taken_back(undos, steps)
     if open_one := next((one for one in undos if one.waits or one.under_way), None):
         is_to = "is undoing" if open_one.under_way else "waits for approval to undo"
-        return Undoing(taken=taken, why_not=f"Plan {open_one.number} {is_to} what plan {plan.number} did.")
+        why_not = f"Plan {open_one.number} {is_to} what plan {plan.number} did."
+        return Undoing(taken=taken, why_not=why_not, others=[open_one.number])
     left = [row for row in whole.rows if not _is_undone(taken, undone_by(row))]
     why_not = f"Nothing is left to undo. {taken_back_tale(taken)}" if taken and not left else ""
-    return replace(whole, rows=left, taken=taken, why_not=why_not)
+    others = sorted({one.number for one in taken.values()})
+    return replace(whole, rows=left, taken=taken, why_not=why_not, others=others)
 
 
 def _is_undone(taken: Mapping[str, TakenBack], key: str) -> bool:

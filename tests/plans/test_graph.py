@@ -43,19 +43,24 @@ def test_no_step_is_no_drawing():
     assert draw([], {}).boxes == []
 
 
-@given(st.lists(st.sets(st.integers(0, 11), max_size=4), min_size=2, max_size=12))
+@given(st.lists(st.tuples(st.sets(st.integers(0, 11), max_size=4), st.booleans()), min_size=2, max_size=12))
 def test_no_curve_runs_behind_a_box(wanted):
-    upstream = {f"s{n}": [f"s{before}" for before in sorted(befores) if before < n] for n, befores in enumerate(wanted)}
-    drawing = draw([node(key) for key in upstream], upstream)
+    upstream = {f"s{n}": [f"s{one}" for one in sorted(befores) if one < n] for n, (befores, _) in enumerate(wanted)}
+    undoing = [node(f"undo s{n}", undoes=f"s{n}") for n, (_, is_undone) in enumerate(wanted) if is_undone]
+    drawing = draw([*(node(key) for key in upstream), *undoing], upstream)
+    assert len(drawing.boxes) == len(wanted) + len(undoing)
     for curve in drawing.curves:
         for x, y in points_of(curve.path):
-            assert not any(box.x < x < box.x + box.width and box.y <= y <= box.y + box.height for box in drawing.boxes)
+            assert not any(box.x < x < box.x + box.width and box.y < y < box.y + box.height for box in drawing.boxes)
             assert 0 <= y <= drawing.height
+            assert 0 <= x <= drawing.width
 
 
 def points_of(path):
-    """Points along a path of cubic curves and horizontal lines, close enough to find any box."""
-    numbers = [(kind, [float(one) for one in values.split()]) for kind, values in re.findall(r"([MCH])([^MCH]+)", path)]
+    """Points along a path of cubic curves and straight lines, close enough to find any box."""
+    numbers = [
+        (kind, [float(one) for one in values.split()]) for kind, values in re.findall(r"([MCHV])([^MCHV]+)", path)
+    ]
     x = y = 0.0
     for kind, values in numbers:
         if kind == "M":
@@ -63,6 +68,9 @@ def points_of(path):
         elif kind == "H":
             yield from ((x + (values[0] - x) * part / 20, y) for part in range(21))
             x = values[0]
+        elif kind == "V":
+            yield from ((x, y + (values[0] - y) * part / 40) for part in range(41))
+            y = values[0]
         else:
             x1, y1, x2, y2, x3, y3 = values
             for part in range(21):
