@@ -80,12 +80,12 @@ _BODIES: Final = {
     "private key": (
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?!.*-----END )"),
         re.compile(r"-----END [A-Z ]*PRIVATE KEY-----"),
-        re.compile(r"""[A-Za-z0-9+/=]*["',]*"""),
+        re.compile(r"""["']?[A-Za-z0-9+/=]*["',]*"""),
     ),
     "vault text": (
         re.compile(r"\$ANSIBLE_VAULT;[0-9.]+;\w+"),
         None,
-        re.compile(r"""[0-9a-f]{2,}["',]*"""),
+        re.compile(r"""["']?[0-9a-f]{2,}["',]*"""),
     ),
 }
 _KEY_HEADER: Final = re.compile(

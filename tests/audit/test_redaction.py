@@ -181,6 +181,7 @@ def test_a_private_key_is_hidden_in_every_line_that_it_takes_and_nothing_after_i
         ([KEY[0], "Proc-Type: 4,ENCRYPTED", "", KEY[1]], ["[hidden private key]", "Proc-Type: 4,ENCRYPTED", "", "[hidden private key]"]),
         ([KEY[0], KEY[1], KEY[3] + " password=hunter22"], ["[hidden private key]", "[hidden private key]", "[hidden private key] password=[hidden secret]"]),
         ([*KEY, *KEY], ["[hidden private key]"] * 8),
+        ([f'  "{line}",' for line in KEY] + ["ok"], ['  "[hidden private key]', *["[hidden private key]"] * 2, '[hidden private key]",', "ok"]),
         ([f"key: {VAULT[0]}", *VAULT[1:], "word", "3835"], ["key: [hidden vault text]", "[hidden vault text]", "[hidden vault text]", "word", "3835"]),
     ],
 )  # fmt: skip
