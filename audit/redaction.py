@@ -88,9 +88,8 @@ _BODIES: Final = {
         re.compile(r"""["']?[0-9a-f]{2,}["',]*"""),
     ),
 }
-_KEY_HEADER: Final = re.compile(
-    r"(?:Proc-Type|DEK-Info|Comment): "
-)  # RFC 1421; it stands between a key's first line and its text
+# RFC 1421: these stand between a key's first line and its text.
+_KEY_HEADER: Final = re.compile(r"(?:Proc-Type|DEK-Info|Comment): ")
 
 
 def _may_hide(text: str) -> bool:
@@ -127,9 +126,8 @@ class Lines:
 
     def __init__(self) -> None:
         self._inside = ""  # the kind that the line before did not end
-        self._words = (
-            1  # as many as a line inside has at most: what stands before the first one, and a part of the secret
-        )
+        # As many as a line inside has at most: what stood before the secret in its first one, and a part of it.
+        self._words = 1
 
     def redact(self, line: str) -> str:
         """The next line without what is secret in it."""
