@@ -67,6 +67,7 @@ class PlanPage:
     partial: PartialResult | None = None
     undone_since: str = ""  # what other plans undid of it, where `partial` does not say so
     behind: Plan | None = None
+    undoes: Plan | None = None
     changes: Changes | None = None  # what the current revision changed of the one before
     may_revise: bool = False
 
@@ -139,6 +140,7 @@ def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanP
         partial=partial_result(plan, actor) if plan.stage in told_in_full else None,
         undone_since="" if plan.stage in told_in_full else undone_since(plan),
         behind=seen_behind(plan, actor),
+        undoes=_seen(plan.undoes, actor),
         changes=changes_of(plan, revision),
         may_revise=plan.stage == Stage.PENDING_APPROVAL
         and bool(may(actor, Action.OPERATE_PLAN, plan))
@@ -148,8 +150,11 @@ def plan_page(plan: Plan, actor: Actor, first: int = 1, step: str = "") -> PlanP
 
 def seen_behind(plan: Plan, actor: Actor) -> Plan | None:
     """The plan that this one waits for, if this reader may open it."""
-    before = behind(plan)
-    return before if before is not None and may(actor, Action.SEE_PLAN, before) else None
+    return _seen(behind(plan), actor)
+
+
+def _seen(other: Plan | None, actor: Actor) -> Plan | None:
+    return other if other is not None and may(actor, Action.SEE_PLAN, other) else None
 
 
 def current_revision(plan: Plan) -> Revision:

@@ -355,7 +355,9 @@ def test_a_plan_that_nobody_can_approve_as_it_is_says_so_and_offers_no_approval(
     plan = done(step("a", rollback=undo("a")), step("b", "diagnostic.fail", input=BROKEN, depends_on=["a"]))
     made = services.undo_plan(actor=who, plan_id=plan.pk)
     client.force_login(approver)
-    assert 'id="approve"' in client.get(f"/plans/{made.number}/").content.decode()
+    page = client.get(f"/plans/{made.number}/").content.decode()
+    assert f'undoes <a href="/plans/{plan.number}/run/">plan {plan.number}</a>' in page
+    assert 'id="approve"' in page
     services.retry_plan(actor=who, plan_id=plan.pk)
     engine.run()
     page = client.get(f"/plans/{made.number}/").content.decode()
