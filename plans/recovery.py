@@ -216,7 +216,17 @@ def ways_on(step: Stopped, rights: Rights, *, no_retry: str = "") -> tuple[Recov
     return tuple(found)
 
 
-def waiting_ways(key: str, number: int, rights: Rights, barred: str = "") -> tuple[Recovery, ...]:
+_AFTER_GIVING_UP: Final = {
+    "stop": "and what depends on it does not start",
+    "continue": "and the plan goes on without it",
+    "fallback": "and its fallback goes on",
+    "rollback": "and what was done is undone",
+}
+
+
+def waiting_ways(
+    key: str, number: int, rights: Rights, barred: str = "", *, on_failure: str = "stop"
+) -> tuple[Recovery, ...]:
     """What one can do about a step that waits for its next try."""
     no = barred or rights.operate
     return (
@@ -224,7 +234,7 @@ def waiting_ways(key: str, number: int, rights: Rights, barred: str = "") -> tup
         Recovery(
             "give_up",
             f"Give up on {key}",
-            f"The step fails now, without try {number}, and what depends on it does not start.",
+            f"The step fails now, without try {number}, {_AFTER_GIVING_UP[on_failure]}.",
             not no,
             no,
         ),

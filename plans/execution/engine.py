@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from agents.conf import DUE_CHANNEL
@@ -37,9 +37,20 @@ def aimed_steps(plan: Plan) -> QuerySet[Step]:
 
 @requires_transaction
 def reopen(plan: Plan, *, because: str) -> None:
-    """Let a failed plan go on; it needs what it works on for itself again."""
+    """Let a failed plan go on, with all that was held back when it failed; it needs what it works on for itself again."""
     lifecycle.transition(plan, to=Stage.EXECUTING, because=because)
     locks.take(plan, aimed_steps(plan))
+    take_up(plan, because=because)
+
+
+@requires_transaction
+def take_up(plan: Plan, *, because: str) -> bool:
+    """Let begin what waits for nothing more and nothing is about to run: a rollback held it back. Whether there was any."""
+    idle = current_steps(plan).filter(kind=StepKind.STEP, status=StepStatus.WAITING, unmet=0)
+    idle = idle.exclude(attempts__status__in=LIVE_ATTEMPTS).exclude(children__attempts__status__in=LIVE_ATTEMPTS)
+    steps = [] if plan.rollback_reason else list(idle.order_by("index"))
+    make_due(plan, wanted(plan, steps), because=because)
+    return bool(steps)
 
 
 @requires_transaction
@@ -141,13 +152,17 @@ def wanted(plan: Plan, steps: Sequence[Step]) -> list[Step]:
     while queue and not plan.rollback_reason:
         step = queue.popleft()
         try:
-            if step.when and not references.holds(step.when, _scope(step, None, when=step.when)):
+            is_new = step.items is None and not step.attempts_made  # else its condition was found to hold
+            if step.when and is_new and not references.holds(step.when, _scope(step, None, when=step.when)):
                 said = f"Its condition does not hold: {step.when}"
                 lifecycle.move_step(step, to=StepStatus.SKIPPED, summary=said, finished_at=Now())
             elif step.for_each is None:
                 wanted.append(step)
             else:
-                wanted += fan_out.open_up(plan, step, _scope(step, step.for_each))
+                items = fan_out.open_up(plan, step, _scope(step, step.for_each))
+                if not is_new:
+                    fan_out.begin_again(step, items)
+                wanted += items
         except references.Unresolvable as error:
             lifecycle.move_step(step, to=StepStatus.FAILED, error=str(error), finished_at=Now())
         if step.status in (StepStatus.SKIPPED, StepStatus.COMPLETED):
@@ -176,9 +191,25 @@ def _after_failure(plan: Plan, step: Step) -> list[Step]:
 
 
 @requires_transaction
+def put_behind(upstream: Step, behind: Sequence[Step]) -> None:
+    """These steps after one that is tried again wait for its end, and so does what waits for others too.
+
+    The plan went on without it, so it was counted off at all of them: it is counted again.
+    """
+    Step.objects.filter(pk=upstream.pk).update(released=False)
+    after = Step.objects.filter(upstream_edges__upstream=upstream)
+    again = after.filter(Q(pk__in=[step.pk for step in behind]) | Q(status=StepStatus.WAITING, unmet__gt=0))
+    rows = Step.objects.select_for_update(no_key=True).filter(pk__in=again.values("pk")).order_by("pk")
+    Step.objects.filter(pk__in=list(rows.values_list("pk", flat=True))).update(unmet=F("unmet") + 1)
+
+
+@requires_transaction
 def resume_items(plan: Plan, step: Step, *, only: Step | None = None, because: str) -> list[Attempt]:
-    """Go on with a fan-out that failed: with one item and those that never began, or with all that are not done."""
-    items = fan_out.open_up(plan, step, _scope(step, step.for_each)) if step.items is not None else wanted(plan, [step])
+    """Go on with a fan-out whose list is known: with one item and those that never began, or with all that are not done."""
+    step.refresh_from_db(fields=["status", "items"])  # it may have been taken up just now
+    items = fan_out.open_up(plan, step, {})
+    if step.status == StepStatus.COMPLETED:
+        return release_successors(plan, step)
     if only is not None:
         items = [
             item for item in items if item.pk == only.pk or not item.attempts_made or item.status == StepStatus.WAITING
@@ -218,7 +249,9 @@ def settle(plan: Plan, *, fresh: bool = False) -> bool:
         told = f"{plan.cancel_reason} {rollback.tale(plan)}" if plan.rollback_reason else plan.cancel_reason
         lifecycle.transition(plan, to=Stage.CANCELLED, because=told)
         return True
-    if plan.rollback_reason:
+    if not plan.rollback_reason and take_up(plan, because=waiting.TURN) and _is_live(plan):
+        return False
+    if plan.rollback_reason:  # also if what was taken up failed and asked for it
         return _roll_back(plan)
     counts: dict[str, list[str]] = {}
     fatal = False

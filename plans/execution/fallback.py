@@ -35,8 +35,9 @@ def take_over(attempt: Attempt, why: str, *, what: str = "failed for good") -> s
 
 
 def tries_with_this_tool(attempt: Attempt) -> int:
-    """How many tries this tool has had, this one included: a fallback's tries count from its own first."""
-    if not attempt.by_fallback:
-        return attempt.number
-    own = Attempt.objects.filter(step=attempt.step, by_fallback=False, number__lt=attempt.number)
-    return attempt.number - (own.aggregate(last=Max("number"))["last"] or 0)
+    """How many tries this tool has begun, this one included: a fallback's tries count from its own first."""
+    tries = Attempt.objects.filter(step=attempt.step, number__lte=attempt.number)
+    if attempt.by_fallback:
+        last = tries.filter(by_fallback=False).aggregate(last=Max("number"))["last"] or 0
+        tries = tries.filter(number__gt=last)
+    return tries.filter(started_at__isnull=False).count()

@@ -43,7 +43,7 @@ def open_up(plan: Plan, step: Step, scope: dict[str, Any]) -> list[Step]:
         items = list(left_over(step))
     if step.status not in _OPEN:
         lifecycle.move_step(step, to=StepStatus.READY, error="", finished_at=None)
-    if not items:
+    if not items and not Attempt.objects.filter(step__parent=step, status__in=LIVE_ATTEMPTS).exists():
         _complete(step)
     return items
 

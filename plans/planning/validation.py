@@ -26,6 +26,9 @@ DEEPEST: Final = 20
 LARGEST_INPUT: Final = 256 * 1024
 _LONGEST: Final = {"name": 500, "reason": 5_000, "work_type": 255}  # characters of what people read about a step
 _UNSTORABLE: Final = "It holds a character that can not be stored (NUL or half of a surrogate pair)."
+# What a step may say it needs, and the most of each.
+_AMOUNTS: Final = ("cpu", "memory_mb", "gpu_memory_mb")
+_LARGEST_AMOUNT: Final = 1_000_000_000
 Error = dict[str, Any]
 
 
@@ -79,7 +82,8 @@ def _step_errors(step: StepDraft) -> list[Error]:
         found += [_error(loc, message) for loc, message in agent_errors(step)]
     if not 1 <= step.timeout_seconds <= LONGEST_TIMEOUT:
         found.append(_error(["timeout_seconds"], f"The timeout is from 1 to {LONGEST_TIMEOUT} seconds."))
-    found += text_errors(step.input, ["input"]) + text_errors(step.resources, ["resources"])
+    found += text_errors(step.input, ["input"])
+    found += text_errors(step.resources, ["resources"]) or _resource_errors(step.resources)
     for name in ("fallback", "rollback"):
         if action := getattr(step, name):
             found += text_errors(action.input, [name, "input"])
@@ -88,9 +92,6 @@ def _step_errors(step: StepDraft) -> list[Error]:
         found.append(_error(["on_failure"], f"on_failure is one of {_list(OnFailure.values)}."))
     for name, longest in _LONGEST.items():
         found += _prose_errors(getattr(step, name), name, longest)
-    labels = step.resources.get("labels", [])
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        found.append(_error(["resources", "labels"], "The labels are a list of texts."))
     means = [(step, []), *((action, [name]) for name in ("fallback", "rollback") if (action := getattr(step, name)))]
     ready = not found
     for work, loc in means:
@@ -188,6 +189,20 @@ def text_errors(value: Any, loc: list[Any], depth: int = 0) -> list[Error]:
         found = [error for key in value for error in _string_errors(str(key), [*loc, str(key)])]
         return found + [error for key, item in value.items() for error in text_errors(item, [*loc, key], depth + 1)]
     return []
+
+
+def _resource_errors(resources: Mapping[str, Any]) -> list[Error]:
+    """What is wrong with what a step says it needs: amounts, and the labels that its agent has to have."""
+    found = []
+    for name, value in resources.items():
+        if name == "labels":
+            if not isinstance(value, list) or not all(isinstance(label, str) for label in value):
+                found.append(_error(["resources", name], "The labels are a list of texts."))
+        elif name not in _AMOUNTS:
+            found.append(_error(["resources", name], f"A step says of its resources {', '.join(_AMOUNTS)} or labels."))
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST_AMOUNT:
+            found.append(_error(["resources", name], f"It is a number from 0 to {_LARGEST_AMOUNT}."))
+    return found
 
 
 def _prose_errors(value: str, name: str, longest: int) -> list[Error]:

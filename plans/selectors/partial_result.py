@@ -15,7 +15,7 @@ from django.utils import timezone
 from audit.authority import Action, may
 from audit.context import Actor
 from plans import recovery
-from plans.enums import AttemptStatus, Stage, StepKind, StepStatus
+from plans.enums import AttemptStatus, OnFailure, Stage, StepKind, StepStatus
 from plans.models import Attempt, Plan, Step
 from plans.recovery import HostState, Recovery, Rights, Stopped, Tried, Trouble, named
 from plans.selectors.policy import NOT_ONES_OWN, is_own
@@ -119,7 +119,7 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
         .order_by("index")
         .only(
             "key", "name", "status", "idempotent", "playbook", "hosts", "retry", "error", "reversible_by", "started_at",
-            "finished_at", "kind", "parent",
+            "finished_at", "kind", "parent", "on_failure",
         )
     )  # fmt: skip
     kinds: dict[str, list[str]] = defaultdict(list)
@@ -225,7 +225,8 @@ def _begun(plan: Plan, step: Step, attempts: Sequence[Attempt], rights: Rights, 
     number = attempts[-1].number + 1 if attempts else 1
     ways: tuple[Recovery, ...] = ()
     if due:
-        ways = recovery.waiting_ways(step.key, due.number, rights, _paused(plan))
+        then = OnFailure.STOP if due.by_fallback else step.on_failure
+        ways = recovery.waiting_ways(step.key, due.number, rights, _paused(plan), on_failure=then)
     elif status in _STUCK:
         stopped = Stopped(
             key=step.key,
@@ -296,17 +297,21 @@ def _because(plan: Plan, stuck: Sequence[str], no_way_on: str, *, recoverable: b
     if plan.stage == Stage.FAILED and plan.rollback_reason:
         return "It was rolled back, so it does not go on; it can be asked for anew."
     if plan.stage in _BEFORE:
-        return "Nothing of it has run."
+        began = plan.started_at is not None  # an earlier revision did
+        waits = plan.stage in (Stage.DRAFT, Stage.PENDING_APPROVAL)
+        return ("It goes on once its revision is approved." if waits else "") if began else "Nothing of it has run."
     if plan.stage == Stage.FAILED and no_way_on:
         return no_way_on
-    return "It is being cancelled." if plan.cancel_reason else "It goes on by itself."
+    if plan.cancel_reason:
+        return "It is being cancelled."
+    return "It goes on when somebody resumes it." if plan.stage == Stage.PAUSED else "It goes on by itself."
 
 
 def _sentence(
     plan: Plan, kinds: Mapping[str, list[str]], begun: Sequence[Begun], began: int, taken: Mapping[str, TakenBack]
 ) -> str:
     """What stays, what was undone by another plan, what was under way and what did not start, in this order."""
-    if plan.stage in _BEFORE:
+    if plan.stage in _BEFORE and plan.started_at is None:
         return "Nothing of it has run."
     done, waiting = kinds[StepStatus.COMPLETED], kinds["not_started"]
     undone = kinds["undone"]
@@ -321,7 +326,7 @@ def _sentence(
     if taken:
         parts.append(taken_back_tale(taken))
     for step in begun[:3]:
-        parts.append(_where(step))
+        parts.append(_where(step, over=plan.stage in AT_REST))
     if began > 3:
         parts.append(f"{began - 3} more began and did not complete.")
     if kinds[StepStatus.SKIPPED]:
@@ -336,13 +341,16 @@ def _sentence(
     return " ".join(parts)
 
 
-def _where(step: Begun) -> str:
+def _where(step: Begun, *, over: bool) -> str:
     word = {
         StepStatus.FAILED: "failed",
         StepStatus.UNKNOWN: "has an outcome that is not known",
         StepStatus.CANCELLED: "was stopped",
         StepStatus.RUNNING: "is running",
-    }.get(step.status, "is tried again" if step.waits else "waits for its next try")
+    }.get(
+        step.status,
+        "did not get its next try" if over else "is tried again" if step.waits else "waits for its next try",
+    )
     at = step.checkpoint
     if at is None or not at.task:
         return f"{step.key} {word}."

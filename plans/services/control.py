@@ -39,6 +39,8 @@ def cancel_plan(*, actor: Actor, plan_id: UUID, reason: str) -> Plan:
             raise IllegalTransition(
                 f"Plan {plan.number} is {Stage(plan.stage).label.lower()}; nothing is left to cancel."
             )
+        if plan.cancel_reason:
+            return plan  # it ends already, for the first reason
         trail.record("plan.cancel_requested", subject=("plan", plan.pk), service=plan.service, reason=reason)
         stopping.cancel(plan, attempts, because=f"Cancelled by {actor.called}: {reason}")
     return plan
@@ -66,6 +68,8 @@ def resume_plan(*, actor: Actor, plan_id: UUID, reason: str = "") -> Plan:
         plan = stopping.hold(plan_id)
         if plan.stage != Stage.PAUSED:
             raise IllegalTransition(f"Plan {plan.number} is {Stage(plan.stage).label.lower()}, not paused.")
+        if plan.cancel_reason:
+            raise IllegalTransition(f"Plan {plan.number} is being cancelled, so it is not resumed.")
         lifecycle.transition(plan, to=Stage.EXECUTING, because=because)
         locks.tell_steps(plan, waiting.TURN)
         engine.settle(plan)  # what ran when it was paused may have been the last
@@ -121,7 +125,7 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
             engine.reopen(plan, because=f"{actor.called} skipped {key}.")
         if step.for_each is not None:
             fan_out.drop(step, because=f"{step.key} was skipped.")
-        if step.kind == StepKind.ITEM and step.parent and step.parent.status in (StepStatus.FAILED, StepStatus.UNKNOWN):
+        if step.kind == StepKind.ITEM and step.parent and step.parent.error:
             engine.resume_items(plan, step.parent, only=step, because=f"{step.key} was skipped.")
         engine.release_successors(plan, step)
         engine.settle(plan)

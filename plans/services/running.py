@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -14,8 +15,8 @@ from audit.context import Actor, acting
 from plans import lifecycle, recovery
 from plans.enums import AttemptStatus, Stage, StepKind, StepStatus
 from plans.errors import HostsUnknown, IllegalTransition, NotFound
-from plans.execution import engine, narrowing, routing, stopping
-from plans.models import Attempt, Plan, Step
+from plans.execution import engine, fallback, narrowing, routing, stopping
+from plans.models import Attempt, Dependency, Plan, Step
 from plans.planning.validation import ROW_KEY
 from plans.services.common import check_not_overtaken, checked, not_undone, operable, reason_of
 
@@ -50,7 +51,7 @@ def retry_plan(*, actor: Actor, plan_id: UUID, reason: str = "", hosts: Hosts = 
 
 
 def give_up_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
-    """Fail a step that waits for its next try, without that try; the plan goes on as after any failure.
+    """Fail a step that waits for its next try, without that try; the plan goes on as after any failure, with its fallback if it has one.
 
     Raises NotFound, NotAllowed, Refused without a reason, and IllegalTransition for a step that does not wait for a try.
     """
@@ -61,6 +62,8 @@ def give_up_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
         attempt = _waiting(plan, key)
         if attempt is None:
             raise IllegalTransition(_not_waiting(plan, key))
+        if plan.stage != Stage.EXECUTING or plan.cancel_reason:
+            raise IllegalTransition(f"Plan {plan.number} {_stands(plan)}, so nothing of it is given up now.")
         step = attempt.step
         trail.record(
             "step.given_up",
@@ -72,8 +75,13 @@ def give_up_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
         )
         said = f"Given up by {actor.called}: {reason}"
         Attempt.objects.filter(pk=attempt.pk).update(status=AttemptStatus.CANCELLED, error=said, finished_at=Now())
-        lifecycle.move_step(step, to=StepStatus.FAILED, error=f"{attempt.because} {said}", finished_at=Now())
-        engine.give_way(plan, step)
+        if fallback.can_take_over(attempt) and not plan.rollback_reason:
+            because = fallback.take_over(attempt, said, what="is not tried again")
+            engine.make_due(plan, [step], because=because, by_fallback=True)
+        else:
+            step.error = f"{attempt.because} {said}"
+            lifecycle.move_step(step, to=StepStatus.FAILED, error=step.error, finished_at=Now())
+            engine.give_way(plan, step)
         engine.settle(plan)
         engine.ring()
     return plan
@@ -100,15 +108,38 @@ def _retry(actor: Actor, plan: Plan, key: str | None, reason: str, hosts: Hosts)
         engine.reopen(plan, because=f"{actor.called} asked for another try of {names}.")
     Step.objects.filter(pk__in=[step.pk for step in steps]).update(finished_at=None, error="")
     because = reason or f"{actor.called} asked for another try."
-    made = engine.make_due(plan, [step for step in steps if _is_single(step)], because=because)
+    behind = {} if hosts else _behind(steps)  # a step that waits can not be narrowed
+    undecided = [step for step in steps if _is_undecided(step)]
+    for step in {*undecided, *behind}:
+        lifecycle.move_step(step, to=StepStatus.WAITING, waiting_for="")
+    for upstream in {before.pk: before for found in behind.values() for before in found}.values():
+        engine.put_behind(upstream, [step for step, found in behind.items() if upstream in found])
+    now = [step for step in steps if step not in behind]
+    made = engine.make_due(plan, [step for step in now if _is_single(step) and step not in undecided], because=because)
     narrowing.narrow(made, left)
-    for step in steps:
+    engine.make_due(plan, engine.wanted(plan, [step for step in now if step in undecided]), because=because)
+    for step in now:
         if step.kind == StepKind.ITEM and step.parent:
             engine.resume_items(plan, step.parent, only=step, because=because)
-        elif step.for_each is not None:
+        elif step.for_each is not None and step not in undecided:
             engine.resume_items(plan, step, because=because)
     engine.settle(plan)  # what was left of a fan-out may be nothing
     return plan
+
+
+def _behind(steps: Sequence[Step]) -> dict[Step, list[Step]]:
+    """Those of these steps that depend on others of them, with these: they are tried after them."""
+    by_id = {step.pk: step for step in steps}
+    edges = Dependency.objects.filter(upstream__in=by_id, downstream__in=by_id).order_by("upstream_id")
+    found: dict[Step, list[Step]] = {}
+    for upstream, downstream in edges.values_list("upstream_id", "downstream_id"):
+        found.setdefault(by_id[downstream], []).append(by_id[upstream])
+    return found
+
+
+def _is_undecided(step: Step) -> bool:
+    """Whether a step failed before it was tried, because its condition or its list could not be read."""
+    return step.kind == StepKind.STEP and not step.attempts_made and step.items is None
 
 
 def _is_single(step: Step) -> bool:

@@ -20,7 +20,7 @@ def agent(db):
 def approved(requester, approver, agent):
     """Make a plan of these steps and approve it."""
 
-    def make(*steps):
-        return factories.approve(factories.make_plan(requester, steps), approver)
+    def make(*steps, **more):
+        return factories.approve(factories.make_plan(requester, steps, **more), approver)
 
     return make
