@@ -172,6 +172,7 @@ class Stopped:
     idempotent: bool = False
     has_hosts: bool = False  # it runs a playbook
     hosts: Mapping[str, HostState] | None = None
+    items: tuple[int, int] | None = None  # it runs for a list: how many of its items are done, of how many
     barred: str = ""  # why nobody can try it again now
 
 
@@ -181,15 +182,12 @@ def ways_on(step: Stopped, rights: Rights, *, no_retry: str = "") -> tuple[Recov
     caution = ""
     if step.unknown and not step.idempotent:
         caution = " It is not declared safe to run twice: look at what it left first."
-    found = [
-        Recovery(
-            "retry",
-            f"Try {step.key} again",
-            f"It runs again from its beginning, as try {step.number}, under the digest that was approved.{caution}",
-            not no,
-            no,
-        )
-    ]
+    effect = f"It runs again from its beginning, as try {step.number}"
+    if step.items:
+        done, total = step.items
+        effect = f"What is left of its {total} items runs again and {done} stay{'s' if done == 1 else ''} done"
+    effect = f"{effect}, under the digest that was approved.{caution}"
+    found = [Recovery("retry", f"Try {step.key} again", effect, not no, no)]
     if step.has_hosts:
         left, reason = unfinished(step.hosts or {})
         done = len(step.hosts or {}) - len(left)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,6 +81,7 @@ class Begun:
     checkpoint: Checkpoint | None
     next_try: int
     next_at: datetime | None  # it waits for its next try, which begins then
+    items: tuple[int, int] | None  # it runs for a list: how many of its items are done, of how many
     recoveries: tuple[Recovery, ...]
 
     @property
@@ -144,7 +145,8 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
     rows = Attempt.objects.filter(step__in=[step.pk for step in told]).select_related("agent")
     for attempt in rows.defer("input", "output").order_by("number"):
         attempts[attempt.step_id].append(attempt)
-    begun = tuple(_begun(plan, step, attempts[step.pk], rights, no_way_on) for step in told)
+    lists = _lists(facts)
+    begun = tuple(_begun(plan, step, attempts[step.pk], rights, no_way_on, lists.get(step.pk)) for step in told)
     stuck = [step.key for step in began if step.status in _STUCK and not _barred(plan, step, no_way_on)]
     recoverable = bool(stuck) and plan.stage in (Stage.FAILED, Stage.EXECUTING, Stage.PAUSED) and not plan.cancel_reason
     items = {step.key for step in began if step.kind == StepKind.ITEM}
@@ -215,7 +217,19 @@ def _rights(plan: Plan, actor: Actor) -> Rights:
     return Rights(operate, decide, ask)
 
 
-def _begun(plan: Plan, step: Step, attempts: Sequence[Attempt], rights: Rights, no_way_on: str) -> Begun:
+def _lists(facts: Sequence[Step]) -> dict[UUID, tuple[int, int]]:
+    """Of each step that runs for a list: how many of its items are done, of how many."""
+    total, done = Counter[UUID](), Counter[UUID]()
+    for item in facts:
+        if item.kind == StepKind.ITEM and item.parent_id:
+            total[item.parent_id] += 1
+            done[item.parent_id] += item.status == StepStatus.COMPLETED
+    return {pk: (done[pk], count) for pk, count in total.items()}
+
+
+def _begun(
+    plan: Plan, step: Step, attempts: Sequence[Attempt], rights: Rights, no_way_on: str, items: tuple[int, int] | None
+) -> Begun:
     started = [attempt for attempt in attempts if attempt.started_at]
     last = started[-1] if started else None
     waiting = [one for one in attempts if one.status == AttemptStatus.DUE and one.held_by_id is None]
@@ -235,6 +249,7 @@ def _begun(plan: Plan, step: Step, attempts: Sequence[Attempt], rights: Rights, 
             idempotent=step.idempotent,
             has_hosts=bool(step.playbook),
             hosts=states,
+            items=items,
             barred=_barred(plan, step, no_way_on),
         )
         ways = recovery.ways_on(stopped, rights, no_retry=_paused(plan))
@@ -251,6 +266,7 @@ def _begun(plan: Plan, step: Step, attempts: Sequence[Attempt], rights: Rights, 
         checkpoint=_checkpoint(last, states) if last and step.playbook else None,
         next_try=due.number if due else number,
         next_at=due.next_at if due else None,
+        items=items,
         recoveries=ways,
     )
 
@@ -352,6 +368,8 @@ def _where(step: Begun, *, over: bool) -> str:
         "did not get its next try" if over else "is tried again" if step.waits else "waits for its next try",
     )
     at = step.checkpoint
+    if step.items:
+        return f"{step.key} {word} with {step.items[0]} of {step.items[1]} items done."
     if at is None or not at.task:
         return f"{step.key} {word}."
     finished = [host.host for host in at.hosts if host.state is HostState.FINISHED]

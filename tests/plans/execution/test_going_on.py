@@ -6,6 +6,7 @@ from audit.context import Actor
 from plans import services
 from plans.errors import IllegalTransition
 from plans.models import Attempt, Plan, Step
+from plans.selectors.partial_result import partial_result
 from tests import factories
 from tests.engine import claim, stage, statuses, tries
 from tests.plans.execution.steps import failing, row, say, why
@@ -226,3 +227,37 @@ def test_a_plan_that_is_being_cancelled_is_neither_resumed_nor_cancelled_for_ano
         services.resume_plan(actor=who, plan_id=plan.pk)
     services.cancel_plan(actor=who, plan_id=plan.pk, reason="two")
     assert "one" in Plan.objects.get(pk=plan.pk).cancel_reason
+
+
+class TestTold:
+    def told(self, plan, requester):
+        return partial_result(Plan.objects.get(pk=plan.pk), Actor.person(requester))
+
+    def test_a_list_that_failed_says_how_much_of_it_is_done_and_what_runs_again(self, approved, engine, requester):
+        plan = approved(say("a", [0, 9]), factories.step("e", "diagnostic.fail", input={"times": "{{ item }}", "transient": False}, for_each="{{ steps.a.output.value }}", depends_on=["a"]))  # fmt: skip
+        engine.run()
+        told = self.told(plan, requester)
+        assert told.sentence == "a stays done. e failed with 1 of 2 items done."
+        retry = told.of("e").recoveries[0]
+        assert retry.effect.startswith("What is left of its 2 items runs again and 1 stays done, under the digest")
+
+    @pytest.mark.parametrize(
+        ("more", "then"),
+        [
+            ({}, "what depends on it does not start"),
+            ({"on_failure": "continue"}, "the plan goes on without it"),
+            ({"on_failure": "fallback", "fallback": UNDO}, "its fallback goes on"),
+            ({"on_failure": "rollback", "rollback": UNDO}, "what was done is undone"),
+        ],
+    )
+    def test_what_follows_from_giving_up_is_said_before(self, approved, engine, requester, more, then):
+        plan = approved(failing("a", transient=True, **more))
+        engine.step()
+        (give_up,) = [way for way in self.told(plan, requester).of("a").recoveries if way.kind == "give_up"]
+        assert give_up.effect == f"The step fails now, without try 2, and {then}."
+
+    def test_a_paused_plan_goes_on_when_somebody_resumes_it(self, approved, engine, requester):
+        plan = approved(say("a"), say("b", depends_on=["a"]))
+        engine.step()
+        services.pause_plan(actor=Actor.person(requester), plan_id=plan.pk)
+        assert self.told(plan, requester).because == "It goes on when somebody resumes it."
