@@ -29,7 +29,7 @@ def pages(demo, chromium):
     refused = asked("Paint the garden fence green", "No playbook does this")
     planned = asked("Check the certificates", "came of this")
     echo = {"key": "say", "tool": "diagnostic.echo", "input": {"value": "said"}}
-    waiting = demo.written(echo, {**echo, "key": "again", "depends_on": ["say"]}, goal="Say it twice")
+    waiting = demo.written(echo, {**echo, "key": "again", "depends_on": ["say"]}, goal=f"Say it twice, {'W' * 160}")
     fail = {"key": "fail", "tool": "diagnostic.fail", "input": {"times": 9, "transient": False}}
     failed = demo.ended(demo.approved(demo.written(fail, {**echo, "depends_on": ["fail"]}, goal="Fail")))
     sleep = {"key": "sleep", "tool": "diagnostic.sleep", "input": {"seconds": 240, "target": "helios"}}
