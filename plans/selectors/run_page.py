@@ -186,7 +186,12 @@ def run_page(
         rows = [replace(row, left=partial.of(row.step.key)) for row in rows]
     # Once a plan is rolled back, only what undoes its steps can go on; an item goes on with its step.
     asks = StepKind.ROLLBACK if plan.rollback_reason else StepKind.STEP
-    stuck_keys = {row["key"] for row in facts if row["status"] in _STUCK and row["kind"] == asks}
+    goes_on = plan.stage in (
+        Stage.EXECUTING,
+        Stage.PAUSED,
+        Stage.FAILED,
+    )  # any other did without what failed, or is over
+    stuck_keys = {row["key"] for row in facts if goes_on and row["status"] in _STUCK and row["kind"] == asks}
     undoing = partial.undoing if partial else undoing_of(plan)
     bars, now_x, ends = _time(revision)
     return RunPage(
@@ -264,7 +269,8 @@ def _held(facts: list[dict[str, Any]], upstream: dict[str, list[str]], stuck: se
     """The steps that can not start because something before them is stuck. Facts come in the order of work."""
     stranded = set(stuck)
     for row in facts:
-        if stranded.intersection(upstream.get(row["key"], ())):
+        done = row["status"] in (StepStatus.COMPLETED, StepStatus.SKIPPED)
+        if not done and stranded.intersection(upstream.get(row["key"], ())):
             stranded.add(row["key"])
     return [row["key"] for row in facts if row["key"] in stranded - stuck]
 

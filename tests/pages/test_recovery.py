@@ -231,3 +231,13 @@ def test_the_words_are_asked_again_by_who_may_read_them(browse, requester, stran
     assert "Kuma&gt;" not in browse(stranger).get(reverse("plans:new_request"), {"again": plan.number}).text
     for wrong in ("x", "-1", "9" * 30, "", "0"):
         assert browse(requester).get(reverse("plans:new_request"), {"again": wrong}).status_code == 200
+
+
+def test_a_completed_plan_asks_nobody_about_what_it_did_without(browse, requester, make):
+    fail = step("bad", "diagnostic.fail", input={"times": 9, "transient": False}, on_failure="continue")
+    plan = make(fail, step("z", depends_on=["bad"]))
+    assert stage(plan) == "completed"
+    page = browse(requester).get(url("run", plan)).text
+    assert "needs a person" not in page
+    assert "A person decides" not in page
+    assert "waits for it" not in page
