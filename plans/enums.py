@@ -122,5 +122,6 @@ FINAL_STAGES = frozenset({Stage.COMPLETED, Stage.CANCELLED, Stage.REJECTED, Stag
 UNAPPROVED_STAGES = frozenset({Stage.DRAFT, Stage.PENDING_APPROVAL, Stage.REJECTED, Stage.EXPIRED})
 GOING_STAGES = (Stage.APPROVED, Stage.EXECUTING)  # something of it may start
 HOLDING_STAGES = frozenset({*GOING_STAGES, Stage.PAUSED})  # it keeps its hosts and services for itself
+OPEN_STAGES = (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED)  # it began, and what failed in it may be tried again
 LIVE_ATTEMPTS = (AttemptStatus.DUE, AttemptStatus.SENT, AttemptStatus.RUNNING)
 DECIDED_STEPS = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED})

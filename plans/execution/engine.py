@@ -249,7 +249,7 @@ def settle(plan: Plan, *, fresh: bool = False) -> bool:
         told = f"{plan.cancel_reason} {rollback.tale(plan)}" if plan.rollback_reason else plan.cancel_reason
         lifecycle.transition(plan, to=Stage.CANCELLED, because=told)
         return True
-    if not plan.rollback_reason and take_up(plan, because=waiting.TURN) and _is_live(plan):
+    if take_up(plan, because=waiting.TURN) and _is_live(plan):
         return False
     if plan.rollback_reason:  # also if what was taken up failed and asked for it
         return _roll_back(plan)

@@ -10,7 +10,7 @@ from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, QuerySe
 
 from audit.authority import Action, may
 from audit.context import Actor
-from plans.enums import RequestStatus, Risk, Stage, StepKind, StepStatus
+from plans.enums import OPEN_STAGES, RequestStatus, Risk, Stage, StepKind, StepStatus
 from plans.models import Approval, ApprovalPolicy, Plan, Request, Revision, Step
 from plans.permissions import visible_plans
 from plans.selectors.policy import active_policy
@@ -100,10 +100,9 @@ def _stuck(actor: Actor) -> QuerySet[Step]:
     """Steps that failed or whose outcome is unknown, in runs that this person may carry on."""
     if not may(actor, Action.OPERATE_PLAN):
         return Step.objects.none()
-    stages = (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED)
     return (
         Step.objects.filter(
-            plan__in=visible_plans(actor).in_stages(*stages),
+            plan__in=visible_plans(actor).in_stages(*OPEN_STAGES),
             revision__number=F("plan__revision_number"),
             status__in=_NEEDS_A_PERSON,
         )

@@ -12,13 +12,12 @@ from django.db.models import Count, F, Q, QuerySet, Sum, TextField
 from django.db.models.functions import Cast, Coalesce, Length
 
 from audit.context import Actor
-from plans.enums import RequestStatus, Stage, StepKind, StepStatus
+from plans.enums import OPEN_STAGES, RequestStatus, Stage, StepKind, StepStatus
 from plans.models import Plan, Request, Revision, Step
 from plans.permissions import visible_plans, visible_requests
 
 PAGE = 25
 LARGEST_PAGE: Final = 1_000_000  # characters of what steps take and give
-_MAY_GO_ON = (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def _rows(plans: list[Plan]) -> list[PlanRow]:
                 steps=sum(by_status.values()),
                 done=by_status.get(StepStatus.COMPLETED, 0),
                 stuck=asks.get(StepStatus.FAILED, 0) + asks.get(StepStatus.UNKNOWN, 0)
-                if plan.stage in _MAY_GO_ON
+                if plan.stage in OPEN_STAGES
                 else 0,
             )
         )

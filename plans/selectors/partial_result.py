@@ -15,7 +15,7 @@ from django.utils import timezone
 from audit.authority import Action, may
 from audit.context import Actor
 from plans import recovery
-from plans.enums import AttemptStatus, OnFailure, Stage, StepKind, StepStatus
+from plans.enums import OPEN_STAGES, AttemptStatus, OnFailure, Stage, StepKind, StepStatus
 from plans.models import Attempt, Plan, Step
 from plans.recovery import HostState, Recovery, Rights, Stopped, Tried, Trouble, named
 from plans.selectors.policy import NOT_ONES_OWN, is_own
@@ -148,7 +148,7 @@ def partial_result(plan: Plan, actor: Actor) -> PartialResult:
     lists = _lists(facts)
     begun = tuple(_begun(plan, step, attempts[step.pk], rights, no_way_on, lists.get(step.pk)) for step in told)
     stuck = [step.key for step in began if step.status in _STUCK and not _barred(plan, step, no_way_on)]
-    recoverable = bool(stuck) and plan.stage in (Stage.FAILED, Stage.EXECUTING, Stage.PAUSED) and not plan.cancel_reason
+    recoverable = bool(stuck) and plan.stage in OPEN_STAGES and not plan.cancel_reason
     items = {step.key for step in began if step.kind == StepKind.ITEM}
     ended = plan.stage in (Stage.FAILED, Stage.CANCELLED)
     undoing = undoing_of(plan, rows=facts if plan.revision_number == 1 else None, undos=undos)

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from audit.authority import Action, may
 from audit.context import Actor
-from plans.enums import OnFailure, Stage, StepKind, StepStatus
+from plans.enums import OPEN_STAGES, OnFailure, Stage, StepKind, StepStatus
 from plans.graph import Drawing
 from plans.models import Attempt, Event, Plan, Revision, StateEntry, Step
 from plans.selectors.budget import BudgetView, budget_view
@@ -137,7 +137,7 @@ class RunPage:
             more = len(self.stuck) > 1 and self.partial is not None and self.partial.recoverable
             found |= {"retry"} if more and stage in (Stage.EXECUTING, Stage.FAILED) else set()
             found |= {"pause"} if stage == Stage.EXECUTING else {"resume"} if stage == Stage.PAUSED else set()
-        if self.may_decide and stage in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED) and not self.plan.cancel_reason:
+        if self.may_decide and stage in OPEN_STAGES and not self.plan.cancel_reason:
             found.add("skip")
         if self.may_undo:
             found.add("undo")
@@ -186,11 +186,7 @@ def run_page(
         rows = [replace(row, left=partial.of(row.step.key)) for row in rows]
     # Once a plan is rolled back, only what undoes its steps can go on; an item goes on with its step.
     asks = StepKind.ROLLBACK if plan.rollback_reason else StepKind.STEP
-    goes_on = plan.stage in (
-        Stage.EXECUTING,
-        Stage.PAUSED,
-        Stage.FAILED,
-    )  # any other did without what failed, or is over
+    goes_on = plan.stage in OPEN_STAGES  # any other did without what failed, or is over
     stuck_keys = {row["key"] for row in facts if goes_on and row["status"] in _STUCK and row["kind"] == asks}
     undoing = partial.undoing if partial else undoing_of(plan)
     bars, now_x, ends = _time(revision)

@@ -12,7 +12,7 @@ from audit import trail
 from audit.authority import Action, check
 from audit.context import Actor, acting
 from plans import lifecycle, waiting
-from plans.enums import LIVE_ATTEMPTS, AttemptStatus, Stage, StepKind, StepStatus
+from plans.enums import LIVE_ATTEMPTS, OPEN_STAGES, AttemptStatus, Stage, StepKind, StepStatus
 from plans.errors import IllegalTransition, NotFound, SelfApproval
 from plans.execution import engine, fan_out, locks, stopping
 from plans.models import Attempt, Plan, Step
@@ -98,7 +98,7 @@ def skip_step(*, actor: Actor, plan_id: UUID, key: str, reason: str) -> Plan:
         list(Attempt.objects.select_for_update(of=("self",)).filter(of_step, status__in=LIVE_ATTEMPTS).order_by("pk"))
         if plan.rollback_reason and step.kind != StepKind.ROLLBACK:
             raise not_undone(plan)
-        if plan.stage not in (Stage.EXECUTING, Stage.PAUSED, Stage.FAILED):
+        if plan.stage not in OPEN_STAGES:
             raise IllegalTransition(
                 f"Plan {plan.number} is {Stage(plan.stage).label.lower()}; only steps of a plan that executes, is paused or "
                 "has failed can be skipped."
